@@ -1,0 +1,1 @@
+//! Patrols every merchant of a WeChat third-party platform.
