@@ -1,0 +1,131 @@
+//! How a call can fail: values for the program to decide on, never shown to a person as they are.
+
+use std::time::Duration;
+
+use super::Class;
+
+/// Why a call gave no usable reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// WeChat answered with an errcode that is no success for this endpoint.
+    #[error("errcode {errcode} ({class}): {errmsg}")]
+    Refused {
+        /// WeChat's code, signed: the cloud-development family is negative.
+        errcode: i64,
+        /// What the code means on this endpoint.
+        class: Class,
+        /// WeChat's words without control characters, at most 200 characters.
+        errmsg: String,
+        /// WeChat's request id, for support; WeChat answers about it for seven days.
+        rid: Option<String>,
+    },
+    /// No connection was made, so nothing was sent.
+    #[error("could not connect: {0}")]
+    NotConnected(String),
+    /// No whole answer came within the time allowed; the request may have arrived.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The connection broke after the request may have been sent.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// An HTTP status other than 200.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// A body that is no answer of WeChat: empty, HTML, cut off, too large.
+    #[error("unreadable answer: {0}")]
+    Unreadable(String),
+    /// There is no token to make the call with; nothing was sent.
+    #[error("no token: {0}")]
+    NoToken(TokenFault),
+}
+
+/// Why there is no token for a merchant (or for the platform).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// Another process is refreshing it: put the item back for a moment, then read again.
+    #[error("another process is refreshing it")]
+    BeingRefreshed,
+    /// The last refresh failed for a passing reason; nobody tries before the time is over.
+    #[error("the last refresh failed ({reason}); next try in {wait:?}")]
+    CoolingDown {
+        /// The last failure in a few words.
+        reason: String,
+        /// How long until the next try is allowed.
+        wait: Duration,
+    },
+    /// The merchant's refresh token is missing or was refused; a person must see to it.
+    #[error("the refresh token is lost: {0}")]
+    Lost(String),
+    /// The merchant took its authorization back.
+    #[error("the merchant withdrew its authorization")]
+    Withdrawn,
+    /// A fault of the whole platform: secret, ticket, allow list, quota of the platform's own token.
+    #[error("{reason}")]
+    Platform {
+        /// WeChat's code, when WeChat answered.
+        errcode: Option<i64>,
+        /// One sentence that names what to do.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// The class that decides what happens next.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Refused { class, .. } => *class,
+            Self::NotConnected(_) | Self::TimedOut(_) | Self::Broken(_) | Self::Status(_) | Self::Unreadable(_) => {
+                Class::Transient
+            }
+            Self::NoToken(fault) => match fault {
+                TokenFault::BeingRefreshed | TokenFault::CoolingDown { .. } => Class::Transient,
+                TokenFault::Lost(_) => Class::Token,
+                TokenFault::Withdrawn => Class::Withdrawn,
+                TokenFault::Platform { .. } => Class::Halt,
+            },
+        }
+    }
+
+    /// Whether it is certain that no person was messaged by the failed call. `-1`, `-1000`, unknown codes, time-outs,
+    /// resets, bad statuses and unreadable answers are not certain: they count as made.
+    #[must_use]
+    pub fn certainly_not_made(&self) -> bool {
+        match self {
+            Self::Refused { class, .. } => match class {
+                Class::Token
+                | Class::Permission
+                | Class::Withdrawn
+                | Class::QuotaMinute
+                | Class::QuotaDay
+                | Class::QuotaMonth
+                | Class::Human
+                | Class::NotApplicable
+                | Class::Bug
+                | Class::Halt => true,
+                Class::Ok | Class::Transient | Class::Pending | Class::Already | Class::Unknown => false,
+            },
+            Self::NotConnected(_) | Self::NoToken(_) => true,
+            Self::TimedOut(_) | Self::Broken(_) | Self::Status(_) | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// WeChat's code, when WeChat answered with one.
+    #[must_use]
+    pub fn errcode(&self) -> Option<i64> {
+        match self {
+            Self::Refused { errcode, .. } => Some(*errcode),
+            Self::NoToken(TokenFault::Platform { errcode, .. }) => *errcode,
+            _ => None,
+        }
+    }
+
+    /// WeChat's request id, when the answer had one.
+    #[must_use]
+    pub fn rid(&self) -> Option<&str> {
+        match self {
+            Self::Refused { rid, .. } => rid.as_deref(),
+            _ => None,
+        }
+    }
+}
