@@ -94,6 +94,7 @@ create table wish (
   wanted_at        timestamptz not null default clock(),
   created_by       text        not null default current_user,
   plan_stale       boolean     not null default true,
+  word_given       boolean     not null default true,
   primary key (platform_id, official_account, mini_program),
   constraint official_account_is_a_known_merchant foreign key (platform_id, official_account) references merchant (platform_id, appid),
   constraint mini_program_is_a_known_merchant foreign key (platform_id, mini_program) references merchant (platform_id, appid),
@@ -101,6 +102,7 @@ create table wish (
 );
 comment on table wish is 'Pairs that operators want linked. Written by `wxpatrol want` or with a plain insert ... select.';
 comment on column wish.notify_users is 'true tells all followers of the official account about the link. Leave it false.';
+comment on column wish.word_given is 'An operator wants the pair (again), and planning has not acted on it yet.';
 create index wish_to_plan on wish (platform_id, official_account) where plan_stale;
 create index wish_by_mini_program on wish (platform_id, mini_program);
 comment on index wish_to_plan is 'Serves plan_wishes.sql.';

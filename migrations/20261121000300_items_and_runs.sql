@@ -138,3 +138,67 @@ end
 $$;
 create trigger wish_deleted after delete on wish referencing old table as old_wishes
   for each statement execute function unwanted_pair_has_no_item();
+
+-- What a run has in scope, from merchant and wish alone: known and not withdrawn at the run's start.
+create function run_scope(r run, unit text) returns table (appid text, counterpart text)
+  language sql stable
+  as $$
+    select m.appid, ''
+      from wxpatrol_data.merchant m
+     where unit = 'mini_program'
+       and m.platform_id = r.platform_id
+       and m.kind = 'mini_program'
+       and m.known_at <= r.started_at
+       and (m.withdrawn_at is null or m.withdrawn_at > r.started_at)
+       and (r.merchants is null or m.appid = any (r.merchants))
+    union all
+    select distinct m.appid, ''
+      from wxpatrol_data.wish w
+      join wxpatrol_data.merchant m on m.platform_id = w.platform_id and m.appid = w.official_account
+     where unit = 'account_with_wish'
+       and w.platform_id = r.platform_id
+       and w.wanted_at <= r.started_at
+       and m.known_at <= r.started_at
+       and (m.withdrawn_at is null or m.withdrawn_at > r.started_at)
+       and (r.merchants is null or m.appid = any (r.merchants))
+    union all
+    select m.appid, w.mini_program
+      from wxpatrol_data.wish w
+      join wxpatrol_data.merchant m on m.platform_id = w.platform_id and m.appid = w.official_account
+     where unit = 'wish'
+       and w.platform_id = r.platform_id
+       and w.wanted_at <= r.started_at
+       and m.known_at <= r.started_at
+       and (m.withdrawn_at is null or m.withdrawn_at > r.started_at)
+       and (r.merchants is null or m.appid = any (r.merchants))
+  $$;
+comment on function run_scope(run, text) is 'The units that a run must account for; the coverage''s independent count.';
+
+-- Which bucket an item of a run falls into, and why.
+create function item_bucket(i item, run_started_at timestamptz, left_because text, left_by_hold boolean,
+                            moment timestamptz, out bucket text, out reason text)
+  language sql immutable
+  as $$
+    select case
+             when i.held and not (i.recorded_at >= run_started_at and i.outcome = 'done') then 'skipped'
+             when i.leased_by is not null and i.due_at > moment then 'deferred'
+             when i.outcome = 'done' and i.recorded_at >= run_started_at then 'done'
+             when i.due_at <= moment and left_because is not null and left_by_hold then 'skipped'
+             when i.due_at <= moment and i.outcome is distinct from 'failed' then 'deferred'
+             when i.outcome = 'done' then 'fresh'
+             when i.outcome = 'again' then 'deferred'
+             when i.outcome is null then 'deferred'
+             else i.outcome
+           end,
+           case
+             when i.held and not (i.recorded_at >= run_started_at and i.outcome = 'done') then 'held'
+             when i.leased_by is not null and i.due_at > moment then 'leased'
+             when i.outcome = 'done' and i.recorded_at >= run_started_at then null
+             when i.due_at <= moment and i.outcome is distinct from 'failed'
+               then coalesce(left_because, i.reason, 'due')
+             when i.outcome = 'done' then null
+             when i.outcome is null then coalesce(left_because, 'due')
+             else i.reason
+           end
+  $$;
+comment on function item_bucket(item, timestamptz, text, boolean, timestamptz) is 'One bucket of the coverage for each item: done, fresh, skipped, deferred or failed, with its reason.';

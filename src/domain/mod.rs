@@ -14,7 +14,7 @@ pub mod ports;
 
 pub use call::{CallError, TokenFault};
 pub use callback::Callback;
-pub use check::CheckName;
+pub use check::{CheckName, Kind};
 pub use class::Class;
 pub use endpoint::Endpoint;
 pub use limit::Limit;

@@ -127,6 +127,12 @@ impl Outcome {
         }
     }
 
+    /// Whether this try counts towards the maximum of tries.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        matches!(self, Self::Again { attempt: true, .. })
+    }
+
     /// The reason, when the outcome has one.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {

@@ -1,0 +1,80 @@
+//! The breaker of a platform: a fault of the whole platform stops every process until one probe succeeds.
+
+use std::time::Duration;
+
+use sqlx::FromRow;
+
+use super::{Store, StoreError};
+use crate::domain::PlatformId;
+
+/// The state of a platform's breaker.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct Breaker {
+    /// Whether it is open.
+    pub halted: bool,
+    /// WeChat's code, when one was the cause.
+    pub halt_errcode: Option<i64>,
+    /// What to do about it.
+    pub halt_reason: Option<String>,
+    probe_secs: Option<f64>,
+}
+
+impl Breaker {
+    /// How long until one merchant may be tried.
+    #[must_use]
+    pub fn probe_in(&self) -> Duration {
+        Duration::try_from_secs_f64(self.probe_secs.unwrap_or(0.0)).unwrap_or_default()
+    }
+}
+
+impl Store {
+    /// The breaker's state.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn breaker(&self, platform: PlatformId) -> Result<Breaker, StoreError> {
+        Ok(sqlx::query_as(include_str!("sql/breaker.sql")).bind(platform).fetch_one(&self.pool).await?)
+    }
+
+    /// Opens the breaker, or keeps it open for longer after a probe that failed.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn open_breaker(
+        &self,
+        platform: PlatformId,
+        errcode: Option<i64>,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/breaker_open.sql"))
+            .bind(platform)
+            .bind(errcode)
+            .bind(reason)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes the right to try one merchant; `at_once`: a person asks for it now.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn take_probe(&self, platform: PlatformId, at_once: bool) -> Result<bool, StoreError> {
+        let taken = sqlx::query(include_str!("sql/breaker_probe.sql"))
+            .bind(platform)
+            .bind(at_once)
+            .execute(&self.pool)
+            .await?;
+        Ok(taken.rows_affected() == 1)
+    }
+
+    /// Closes the breaker after a call that succeeded; `true` when it was open.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn close_breaker(&self, platform: PlatformId) -> Result<bool, StoreError> {
+        let closed =
+            sqlx::query(include_str!("sql/breaker_close.sql")).bind(platform).execute(&self.pool).await?;
+        Ok(closed.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,114 @@
+//! Claiming: leases on due items, with the tokens they need.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::{Store, StoreError, seal::Place};
+use crate::domain::{CheckName, ItemKey, PlatformId, ports::StoredToken};
+
+/// What to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimWish<'a> {
+    /// The platform.
+    pub platform: PlatformId,
+    /// The check.
+    pub check: CheckName,
+    /// The reading check whose row carries the merchant's limit, for checks that message people.
+    pub gate: Option<CheckName>,
+    /// Items at most.
+    pub items_max: u32,
+    /// Only these merchants; `None`: all.
+    pub merchants: Option<&'a [String]>,
+}
+
+/// A leased item.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The item.
+    pub key: ItemKey,
+    /// Proof of the lease.
+    pub fence: i64,
+    /// Failed tries of the present work.
+    pub attempts: u32,
+    /// The merchant's stored token, when there is one.
+    pub token: Option<StoredToken>,
+    /// When `token.good_for` was true.
+    pub claimed_at: Instant,
+    /// The lease ends then, on this process's clock; never later than in Postgres.
+    pub leased_until: Instant,
+}
+
+#[derive(FromRow)]
+struct ClaimRow {
+    appid: String,
+    counterpart: String,
+    fence: i64,
+    attempts: i16,
+    now: DateTime<Utc>,
+    access_sealed: Option<Vec<u8>>,
+    good_for_secs: Option<f64>,
+    version: Option<i64>,
+}
+
+impl Store {
+    /// Leases up to `items_max` due items, most overdue first. Repeating it claims others.
+    ///
+    /// # Errors
+    /// Postgres did not answer; whatever was leased comes due again by itself.
+    pub async fn claim(&self, wish: ClaimWish<'_>) -> Result<Vec<Claim>, StoreError> {
+        let asked = Instant::now();
+        let statement = match (wish.gate, wish.merchants) {
+            (Some(_), _) => include_str!("sql/claim_gated.sql"),
+            (None, Some(_)) => include_str!("sql/claim_merchants.sql"),
+            (None, None) => include_str!("sql/claim.sql"),
+        };
+        let mut query = sqlx::query_as::<_, ClaimRow>(statement)
+            .bind(wish.platform)
+            .bind(wish.check.name())
+            .bind(i64::from(wish.items_max))
+            .bind(self.lease.as_secs_f64())
+            .bind(self.process_id);
+        if wish.gate.is_some() || wish.merchants.is_some() {
+            query = query.bind(wish.merchants);
+        }
+        if let Some(gate) = wish.gate {
+            query = query.bind(gate.name());
+        }
+        let rows = query.fetch_all(&self.pool).await?;
+        if let Some(row) = rows.first() {
+            self.keep_clock(row.now, asked);
+        }
+        let mut claims: Vec<Claim> = rows.into_iter().map(|row| self.opened(row, wish, asked)).collect();
+        claims.sort_by(|left, right| left.key.appid.cmp(&right.key.appid));
+        Ok(claims)
+    }
+
+    /// A token that does not open is as good as none: the refresh that follows says what is wrong.
+    fn opened(&self, row: ClaimRow, wish: ClaimWish<'_>, asked: Instant) -> Claim {
+        let good_for = Duration::try_from_secs_f64(row.good_for_secs.unwrap_or(0.0)).unwrap_or_default();
+        let place = Place { platform: wish.platform, appid: &row.appid, column: "access" };
+        let token = match (&self.sealer, row.access_sealed, row.version) {
+            (Some(sealer), Some(sealed), Some(version)) if good_for > Duration::ZERO => sealer
+                .open(place, &sealed)
+                .inspect_err(|error| tracing::warn!(merchant.id = row.appid, %error, "a stored token does not open"))
+                .ok()
+                .map(|access_token| StoredToken { access_token, good_for, version }),
+            _ => None,
+        };
+        Claim {
+            key: ItemKey {
+                platform: wish.platform,
+                appid: row.appid,
+                check: wish.check,
+                counterpart: row.counterpart,
+            },
+            fence: row.fence,
+            attempts: u32::try_from(row.attempts).unwrap_or(0),
+            token,
+            claimed_at: asked,
+            leased_until: asked + self.lease,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Merchants: kept from the authorizer list, from files and from what WeChat says about each.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::FromRow;
+
+use super::{Store, StoreError, seal::Place};
+use crate::domain::{Kind, PlatformId};
+
+/// A merchant as a list or a file names it; `None` leaves what is known alone.
+#[derive(Debug, Clone, Default)]
+pub struct MerchantRow {
+    /// The merchant.
+    pub appid: String,
+    /// What kind of account it is.
+    pub kind: Option<Kind>,
+    /// Its name.
+    pub nickname: Option<String>,
+    /// The legal entity behind it.
+    pub principal: Option<String>,
+    /// Granted permission sets.
+    pub permission_sets: Option<Vec<i32>>,
+    /// WeChat's account_status.
+    pub account_status: Option<i32>,
+    /// When it authorized the platform.
+    pub authorized_at: Option<DateTime<Utc>>,
+    /// Its refresh token; empty ones are not kept.
+    pub refresh_token: Option<SecretString>,
+}
+
+/// A merchant that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownMerchant {
+    /// What kind of account it is.
+    pub kind: Kind,
+    /// Whether it took its authorization back.
+    pub withdrawn: bool,
+}
+
+/// What a complete pass over the authorizer list did not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Absences {
+    /// Merchants that were not named.
+    pub absent: i64,
+    /// Those among them that were not named twice in a row, and now count as withdrawn.
+    pub withdrawn: i64,
+}
+
+/// Postgres stores no NUL, and a control character in a name helps nobody: both become the replacement character.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn sets(sets: Option<&Vec<i32>>) -> Option<String> {
+    sets.map(|sets| sets.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+}
+
+impl Store {
+    /// The platform's row number; makes the row when there is none.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn platform(&self, component_appid: &str) -> Result<PlatformId, StoreError> {
+        let id = sqlx::query_scalar(include_str!("sql/platform_ensure.sql"))
+            .bind(component_appid)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(id)
+    }
+
+    /// Keeps merchants and their refresh tokens, in one transaction. May be repeated; of rows with one appid the last
+    /// counts.
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept.
+    pub async fn keep_merchants(
+        &self,
+        platform: PlatformId,
+        rows: &[MerchantRow],
+        listed: bool,
+    ) -> Result<(), StoreError> {
+        let unique: HashMap<&str, &MerchantRow> = rows.iter().map(|row| (row.appid.as_str(), row)).collect();
+        let rows: Vec<&MerchantRow> = unique.into_values().collect();
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(include_str!("sql/merchants_keep.sql"))
+            .bind(platform)
+            .bind(rows.iter().map(|row| row.appid.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.kind.map(<&'static str>::from)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.nickname.as_deref().map(plain)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.principal.as_deref().map(plain)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.account_status).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.authorized_at).collect::<Vec<_>>())
+            .bind(listed)
+            .execute(&mut *transaction)
+            .await?;
+        let tokens: Vec<(&str, &SecretString)> = rows
+            .iter()
+            .filter_map(|row| row.refresh_token.as_ref().map(|token| (row.appid.as_str(), token)))
+            .filter(|(_, token)| !token.expose_secret().is_empty())
+            .collect();
+        if !tokens.is_empty() {
+            let sealer = self.sealer()?;
+            let appids: Vec<&str> = tokens.iter().map(|(appid, _)| *appid).collect();
+            let stored: HashMap<String, Vec<u8>> =
+                sqlx::query_as::<_, (String, Vec<u8>)>(include_str!("sql/credentials_sealed.sql"))
+                    .bind(platform)
+                    .bind(&appids)
+                    .fetch_all(&mut *transaction)
+                    .await?
+                    .into_iter()
+                    .collect();
+            let place = |appid| Place { platform, appid, column: "refresh" };
+            let differs = |appid: &str, token: &SecretString| {
+                stored.get(appid).and_then(|sealed| sealer.open(place(appid), sealed).ok()).is_none_or(|known| {
+                    known.expose_secret() != token.expose_secret()
+                })
+            };
+            sqlx::query(include_str!("sql/credentials_keep.sql"))
+                .bind(platform)
+                .bind(&appids)
+                .bind(tokens.iter().map(|(appid, token)| sealer.seal(place(appid), token)).collect::<Vec<_>>())
+                .bind(tokens.iter().map(|(appid, token)| differs(appid, token)).collect::<Vec<_>>())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Keeps what WeChat says about merchants.
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept.
+    pub async fn keep_info(&self, platform: PlatformId, rows: &[MerchantRow]) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/merchant_info.sql"))
+            .bind(platform)
+            .bind(rows.iter().map(|row| row.appid.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| <&'static str>::from(row.kind.unwrap_or(Kind::Unknown))).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.nickname.as_deref().map(plain)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.principal.as_deref().map(plain)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.account_status).collect::<Vec<_>>())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Marks merchants as withdrawn and erases their tokens. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn withdraw(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/record_withdrawn.sql")).bind(platform).bind(appids).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// A batch of merchants that WeChat has not been asked about, after `after` in key order.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn merchants_without_info(
+        &self,
+        platform: PlatformId,
+        after: &str,
+        merchants_max: i64,
+        unknown_only: bool,
+    ) -> Result<Vec<String>, StoreError> {
+        let appids = sqlx::query_scalar(include_str!("sql/merchants_without_info.sql"))
+            .bind(platform)
+            .bind(after)
+            .bind(merchants_max)
+            .bind(unknown_only)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(appids)
+    }
+
+    /// Lets the next passes ask again about merchants whose info is older than `patience`.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn forget_old_info(
+        &self,
+        platform: PlatformId,
+        patience: std::time::Duration,
+    ) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/merchants_info_old.sql"))
+            .bind(platform)
+            .bind(patience.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Books a complete pass over the authorizer list that began at `began_at`.
+    ///
+    /// # Errors
+    /// Postgres did not answer. Not to be repeated for one pass: it counts passes.
+    pub async fn book_absences(
+        &self,
+        platform: PlatformId,
+        began_at: DateTime<Utc>,
+    ) -> Result<Absences, StoreError> {
+        let absences = sqlx::query_as(include_str!("sql/merchants_absent.sql"))
+            .bind(platform)
+            .bind(began_at)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(absences)
+    }
+
+    /// Which of a few appids are known merchants.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn known_merchants(
+        &self,
+        platform: PlatformId,
+        appids: &[String],
+    ) -> Result<HashMap<String, KnownMerchant>, StoreError> {
+        let rows: Vec<(String, String, bool)> = sqlx::query_as(include_str!("sql/merchants_known.sql"))
+            .bind(platform)
+            .bind(appids)
+            .fetch_all(&self.pool)
+            .await?;
+        let known = rows.into_iter().map(|(appid, kind, withdrawn)| {
+            (appid, KnownMerchant { kind: kind.parse().unwrap_or(Kind::Unknown), withdrawn })
+        });
+        Ok(known.collect())
+    }
+
+    /// Merchants that are not withdrawn, and those of unknown kind among them.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn count_merchants(&self, platform: PlatformId) -> Result<(i64, i64), StoreError> {
+        let counts = sqlx::query_as(include_str!("sql/merchants_count.sql")).bind(platform).fetch_one(&self.pool).await?;
+        Ok(counts)
+    }
+}

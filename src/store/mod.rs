@@ -1,0 +1,203 @@
+//! Postgres: the only module that holds SQL. Every statement is a file in `sql/`, and every transaction ends before any
+//! HTTP begins.
+//!
+//! Each connection has `wxpatrol_data` as its search path, so that the statements read as they would in psql after
+//! `set search_path to wxpatrol_data`. Postgres's clock decides (`clock()`); [`Store::now`] is its value carried
+//! forward on the process's own monotonic clock.
+
+pub mod breaker;
+pub mod claim;
+pub mod intend;
+pub mod listing;
+pub mod merchants;
+pub mod migrate;
+pub mod operator;
+pub mod plan;
+pub mod process;
+pub mod record;
+pub mod results;
+pub mod runs;
+pub mod seal;
+pub mod slices;
+pub mod vault;
+pub mod views;
+
+use std::{
+    str::FromStr,
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{
+    ConnectOptions, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+pub use seal::{Sealer, SealingKey};
+
+/// What went wrong towards Postgres, named for who acts.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Postgres could not be reached or refused; the run waits or ends.
+    #[error("{0}")]
+    Postgres(String),
+    /// Postgres refused the data itself, such as a NUL character in a text: a batch is halved until the bad row stands
+    /// alone.
+    #[error("Postgres refuses the data: {0}")]
+    Data(String),
+    /// Two transactions stood in each other's way: the same work may be repeated at once.
+    #[error("transactions collided: {0}")]
+    Collision(String),
+    /// The database is not what it must be; a person must look.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    /// Keeps Postgres's own words but never its detail line: a unique violation repeats the key's values there.
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                let text = format!("{} (SQLSTATE {code})", database.message());
+                match code.get(..2) {
+                    // 22: data exception; 23: integrity; 54: program limit exceeded.
+                    Some("22" | "23" | "54") => Self::Data(text),
+                    Some("40") => Self::Collision(text),
+                    _ => Self::Postgres(text),
+                }
+            }
+            sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Inconsistent(error.to_string())
+            }
+            sqlx::Error::PoolTimedOut => Self::Postgres("no connection to Postgres came free in time".to_owned()),
+            sqlx::Error::Io(io) => Self::Postgres(format!("the connection to Postgres broke: {io}")),
+            _ => Self::Postgres(error.to_string()),
+        }
+    }
+}
+
+/// How to reach Postgres.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// Connections at most.
+    pub connections_max: u32,
+    /// How long a claim belongs to its process.
+    pub lease: Duration,
+    /// What runs here, for the list of processes: `run`, `once`, ...
+    pub purpose: &'static str,
+}
+
+/// Postgres, as one process uses it. Clones share the pool.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+    sealer: Option<Sealer>,
+    process_id: Uuid,
+    lease: Duration,
+    purpose: &'static str,
+    clock: Arc<RwLock<ClockReading>>,
+}
+
+/// Postgres's clock at one moment of ours.
+#[derive(Debug, Clone, Copy)]
+struct ClockReading {
+    postgres: DateTime<Utc>,
+    taken: Instant,
+}
+
+impl Store {
+    /// Connects once, so that a wrong address is said at once, and opens the pool.
+    ///
+    /// # Errors
+    /// One sentence that names what to look at; the address is shown without its password.
+    pub async fn connect(url: &str, settings: &StoreSettings, sealer: Option<Sealer>) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| StoreError::Postgres(format!("DATABASE_URL is no Postgres address: {error}")))?
+            .application_name("wxpatrol")
+            .options([("search_path", "wxpatrol_data")])
+            .log_statements(tracing::log::LevelFilter::Trace)
+            .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));
+        let shown = shown_address(&options);
+        let attempt = tokio::time::timeout(Duration::from_secs(5), options.connect()).await;
+        let probe = match attempt {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                let error = StoreError::from(error);
+                return Err(StoreError::Postgres(format!("cannot connect to Postgres at {shown}: {error}")));
+            }
+            Err(_) => {
+                return Err(StoreError::Postgres(format!("cannot connect to Postgres at {shown}: no answer in 5 s")));
+            }
+        };
+        sqlx::Connection::close(probe).await.ok();
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.connections_max)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options);
+        Ok(Self {
+            pool,
+            sealer,
+            process_id: Uuid::now_v7(),
+            lease: settings.lease,
+            purpose: settings.purpose,
+            clock: Arc::new(RwLock::new(ClockReading { postgres: Utc::now(), taken: Instant::now() })),
+        })
+    }
+
+    /// Who this process is in `process`, `item` and `intent`.
+    #[must_use]
+    pub fn process_id(&self) -> Uuid {
+        self.process_id
+    }
+
+    /// How long a claim belongs to its process.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Postgres's clock as last read, carried forward on this machine's monotonic clock.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        let reading = *self.clock.read().expect("nobody panics while holding the clock");
+        reading.postgres + TimeDelta::from_std(reading.taken.elapsed()).unwrap_or_default()
+    }
+
+    /// Reads Postgres's clock.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn read_clock(&self) -> Result<DateTime<Utc>, StoreError> {
+        let asked = Instant::now();
+        let postgres: DateTime<Utc> = sqlx::query_scalar(include_str!("sql/clock.sql")).fetch_one(&self.pool).await?;
+        self.keep_clock(postgres, asked);
+        Ok(postgres)
+    }
+
+    fn keep_clock(&self, postgres: DateTime<Utc>, taken: Instant) {
+        *self.clock.write().expect("nobody panics while holding the clock") = ClockReading { postgres, taken };
+    }
+
+    fn sealer(&self) -> Result<&Sealer, StoreError> {
+        self.sealer.as_ref().ok_or_else(|| {
+            StoreError::Inconsistent("tokens are needed but no encryption key is at hand: set WXPATROL_ENCRYPTION_KEY".to_owned())
+        })
+    }
+
+    /// Closes the pool after the statements under way.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Where Postgres is, without user and password.
+fn shown_address(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or("(default database)");
+    match options.get_socket() {
+        Some(socket) => format!("{}, database {database}", socket.display()),
+        None => format!("{}:{}, database {database}", options.get_host(), options.get_port()),
+    }
+}

@@ -1,0 +1,227 @@
+//! Recording: results, history and the items' next due times, in one transaction for a batch of claims.
+//!
+//! Locks are taken in one order: items in key order, then the result tables in key order. History follows from the rows
+//! that the fenced update returned; a stale row drops alone.
+
+use std::collections::HashSet;
+
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::domain::{
+    CheckName, Class, Finding, PlatformId, Settled, link::Patience, outcome::PhoneState,
+};
+
+/// What a record did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// For each claim of the batch, in order: whether it was written. `false`: its lease was lost.
+    pub written: Vec<bool>,
+}
+
+/// What recording needs to know besides the claims.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordContext {
+    /// The platform of every claim in the batch.
+    pub platform: PlatformId,
+    /// The run that the work is booked under, when there is one.
+    pub run: Option<Uuid>,
+    /// How long undecided invitations are waited for.
+    pub patience: Patience,
+}
+
+/// Whether recording this claim may write another item of its merchant.
+fn wakes_others(claim: &Settled) -> bool {
+    match &claim.finding {
+        Some(Finding::Phone(state)) => claim.key.check == CheckName::Ask || *state == PhoneState::Missing,
+        Some(Finding::Links { .. } | Finding::Invite(_)) => true,
+        Some(Finding::Callback(_)) | None => claim.key.check.gate().is_some(),
+    }
+}
+
+impl Store {
+    /// Records a batch of claims of one platform. All of it or nothing; repeating a batch that was recorded writes
+    /// nothing, because its leases are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Data`]: some row can not be stored, halve the batch. [`StoreError::Collision`]: repeat it.
+    pub async fn record(&self, context: RecordContext, batch: &[Settled]) -> Result<Recorded, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        self.lock_families(&mut transaction, context, batch).await?;
+        let written = self.write_items(&mut transaction, context, batch).await?;
+        let applied: Vec<&Settled> =
+            batch.iter().zip(&written).filter(|(_, written)| **written).map(|(claim, _)| claim).collect();
+        self.write_gates(&mut transaction, context, &applied).await?;
+        super::results::write(&mut transaction, context, &applied).await?;
+        self.write_intents(&mut transaction, context, batch).await?;
+        self.write_failures(&mut transaction, context, &applied).await?;
+        self.write_withdrawn(&mut transaction, context, &applied).await?;
+        transaction.commit().await?;
+        Ok(Recorded { written })
+    }
+
+    async fn lock_families(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        context: RecordContext,
+        batch: &[Settled],
+    ) -> Result<(), StoreError> {
+        let waking: Vec<&Settled> = batch.iter().filter(|claim| wakes_others(claim)).collect();
+        if waking.is_empty() {
+            return Ok(());
+        }
+        let appids: Vec<&str> = waking.iter().map(|claim| claim.key.appid.as_str()).collect();
+        let checks: HashSet<&str> = waking.iter().flat_map(|claim| claim.key.check.family()).map(|check| check.name()).collect();
+        let checks: Vec<&str> = checks.into_iter().collect();
+        sqlx::query(include_str!("sql/record_lock.sql"))
+            .bind(context.platform)
+            .bind(appids)
+            .bind(checks)
+            .execute(&mut **transaction)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_items(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        context: RecordContext,
+        batch: &[Settled],
+    ) -> Result<Vec<bool>, StoreError> {
+        let call = |claim: &Settled| claim.call.clone();
+        let ordinals: Vec<i64> = sqlx::query_scalar(include_str!("sql/record.sql"))
+            .bind(context.platform)
+            .bind(self.process_id)
+            .bind(context.run)
+            .bind(batch.iter().map(|claim| claim.key.appid.as_str()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.key.check.name()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.key.counterpart.as_str()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.fence).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.outcome.name()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.outcome.reason()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.call.as_ref().map(|call| call.class.name())).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| call(claim).and_then(|call| call.errcode)).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| call(claim).and_then(|call| call.rid)).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.outcome.due_at()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.outcome.counts()).collect::<Vec<_>>())
+            .bind(
+                batch
+                    .iter()
+                    .map(|claim| if claim.key.check.gate().is_none() { claim.free_at } else { None })
+                    .collect::<Vec<_>>(),
+            )
+            .fetch_all(&mut **transaction)
+            .await?;
+        let mut written = vec![false; batch.len()];
+        for ordinal in ordinals {
+            if let Some(slot) = usize::try_from(ordinal - 1).ok().and_then(|index| written.get_mut(index)) {
+                *slot = true;
+            }
+        }
+        Ok(written)
+    }
+
+    async fn write_gates(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        context: RecordContext,
+        applied: &[&Settled],
+    ) -> Result<(), StoreError> {
+        let gated: Vec<(&Settled, CheckName)> =
+            applied.iter().filter_map(|claim| claim.key.check.gate().map(|gate| (*claim, gate))).collect();
+        if gated.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        sqlx::query(include_str!("sql/record_gates.sql"))
+            .bind(context.platform)
+            .bind(gated.iter().map(|(claim, _)| claim.key.appid.as_str()).collect::<Vec<_>>())
+            .bind(gated.iter().map(|(_, gate)| gate.name()).collect::<Vec<_>>())
+            .bind(gated.iter().map(|(claim, _)| claim.free_at.unwrap_or(now)).collect::<Vec<_>>())
+            .execute(&mut **transaction)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_intents(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        context: RecordContext,
+        batch: &[Settled],
+    ) -> Result<(), StoreError> {
+        let ended: Vec<_> = batch.iter().filter_map(|claim| claim.intent.map(|intent| (claim, intent))).collect();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(include_str!("sql/record_intents.sql"))
+            .bind(context.platform)
+            .bind(ended.iter().map(|(claim, _)| claim.key.check.name()).collect::<Vec<_>>())
+            .bind(ended.iter().map(|(claim, _)| claim.key.appid.as_str()).collect::<Vec<_>>())
+            .bind(ended.iter().map(|(claim, _)| claim.key.counterpart.as_str()).collect::<Vec<_>>())
+            .bind(ended.iter().map(|(_, (number, _))| *number).collect::<Vec<_>>())
+            .bind(ended.iter().map(|(_, (_, outcome))| <&'static str>::from(*outcome)).collect::<Vec<_>>())
+            .bind(ended.iter().map(|(claim, _)| claim.call.as_ref().and_then(|call| call.errcode)).collect::<Vec<_>>())
+            .execute(&mut **transaction)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_failures(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        context: RecordContext,
+        applied: &[&Settled],
+    ) -> Result<(), StoreError> {
+        let failed: Vec<_> = applied
+            .iter()
+            .filter_map(|claim| claim.call.as_ref().map(|call| (*claim, call)))
+            .filter(|(_, call)| call.class != Class::Ok)
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(include_str!("sql/record_failures.sql"))
+            .bind(context.platform)
+            .bind(context.run)
+            .bind(failed.iter().map(|(claim, _)| claim.key.appid.as_str()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(claim, _)| claim.key.check.name()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(claim, _)| claim.key.counterpart.as_str()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(claim, _)| claim.key.check.endpoint().name()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(_, call)| call.class.name()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(_, call)| call.errcode).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(_, call)| call.rid.as_deref()).collect::<Vec<_>>())
+            .bind(
+                failed
+                    .iter()
+                    .map(|(_, call)| i32::try_from(call.latency.as_millis()).unwrap_or(i32::MAX))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(failed.iter().map(|(_, call)| call.detail.as_deref()).collect::<Vec<_>>())
+            .execute(&mut **transaction)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_withdrawn(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        context: RecordContext,
+        applied: &[&Settled],
+    ) -> Result<(), StoreError> {
+        let gone: Vec<&str> = applied
+            .iter()
+            .filter(|claim| claim.call.as_ref().is_some_and(|call| call.class == Class::Withdrawn))
+            .map(|claim| claim.key.appid.as_str())
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(include_str!("sql/record_withdrawn.sql"))
+            .bind(context.platform)
+            .bind(gone)
+            .execute(&mut **transaction)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! Readings of phones, and the asks that follow from them.
+
+use sqlx::{Postgres, Transaction};
+
+use crate::{
+    domain::{CheckName, ItemKey, outcome::PhoneState},
+    store::{StoreError, record::RecordContext},
+};
+
+pub(super) async fn write(
+    transaction: &mut Transaction<'_, Postgres>,
+    context: RecordContext,
+    readings: &[(&ItemKey, PhoneState)],
+) -> Result<(), StoreError> {
+    if readings.is_empty() {
+        return Ok(());
+    }
+    // One merchant may be read and asked in one batch: the ask came later.
+    let mut latest: Vec<(&ItemKey, PhoneState)> = readings.to_vec();
+    latest.sort_by(|left, right| (&left.0.appid, right.0.check).cmp(&(&right.0.appid, left.0.check)));
+    latest.dedup_by(|later, earlier| later.0.appid == earlier.0.appid);
+    let appids: Vec<&str> = latest.iter().map(|(key, _)| key.appid.as_str()).collect();
+    let states: Vec<&'static str> = latest.iter().map(|(_, state)| <&'static str>::from(*state)).collect();
+    sqlx::query(include_str!("../sql/phone_read.sql"))
+        .bind(context.platform)
+        .bind(&appids)
+        .bind(&states)
+        .execute(&mut **transaction)
+        .await?;
+    // The ask's own item was settled with its claim; only a reading decides about somebody else's item.
+    let read: Vec<&(&ItemKey, PhoneState)> = latest.iter().filter(|(key, _)| key.check == CheckName::Phone).collect();
+    sqlx::query(include_str!("../sql/phone_wakes_ask.sql"))
+        .bind(context.platform)
+        .bind(read.iter().map(|(key, _)| key.appid.as_str()).collect::<Vec<_>>())
+        .bind(read.iter().map(|(_, state)| <&'static str>::from(*state)).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

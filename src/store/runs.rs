@@ -1,0 +1,380 @@
+//! Runs: opened by a tick or by hand, worked on by every process, closed by one, with a coverage that adds up.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{FromRow, types::Json};
+use strum::{EnumString, IntoStaticStr};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::domain::{CheckName, PlatformId, check::Unit};
+
+/// What a run by hand is to do.
+#[derive(Debug, Clone)]
+pub struct RunWish {
+    /// The checks.
+    pub checks: Vec<CheckName>,
+    /// Only these merchants; `None`: all.
+    pub merchants: Option<Vec<String>>,
+    /// Make due what is not.
+    pub all: bool,
+    /// Message nobody.
+    pub dry_run: bool,
+    /// The run is closed as interrupted after this.
+    pub deadline: Duration,
+}
+
+/// What became of a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// It opened a run.
+    Opened,
+    /// The last run of its schedule is still open; recorded as skipped.
+    Skipped,
+    /// Another process was first.
+    Taken,
+}
+
+/// An open run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its id.
+    pub run_id: Uuid,
+    /// Its schedule; `None`: by hand.
+    pub schedule: Option<String>,
+    /// Its checks.
+    pub checks: Vec<CheckName>,
+    /// Only these merchants; `None`: all.
+    pub merchants: Option<Vec<String>>,
+    /// Whether it makes due what is not.
+    pub all: bool,
+    /// Whether it messages nobody.
+    pub dry_run: bool,
+    /// Whether its planning is complete.
+    pub planned: bool,
+    /// Whether its deadline is over.
+    pub overdue: bool,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum RunState {
+    /// Not ended.
+    Open,
+    /// Nothing in scope is left to do now.
+    Complete,
+    /// Ended early.
+    Interrupted,
+    /// Ended by a fault of the whole platform.
+    Halted,
+    /// Its tick came while the last run of the schedule was open.
+    Skipped,
+}
+
+/// A check that can do nothing for more than two minutes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shut {
+    /// The check.
+    pub check: CheckName,
+    /// In one word of the coverage.
+    pub reason: String,
+    /// Whether an operator's hold is the cause.
+    pub held: bool,
+    /// Until when; `None`: until an operator resumes it.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// One check of a run's coverage.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct CoverageRow {
+    /// The check.
+    pub check_name: String,
+    /// Items in scope, counted from merchant and wish.
+    pub total: i64,
+    /// Recorded well since the run's start.
+    pub done: i64,
+    /// Not due.
+    pub fresh: i64,
+    /// Nothing to be done, and why.
+    pub skipped: i64,
+    /// Waits for a time.
+    pub deferred: i64,
+    /// Could not be settled.
+    pub failed: i64,
+    /// Counts by bucket and reason.
+    pub reasons: Json<Value>,
+}
+
+impl CoverageRow {
+    /// Whether the buckets add up to the total.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.total == self.done + self.fresh + self.skipped + self.deferred + self.failed
+    }
+}
+
+/// What a run would have to do for one check.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DueCount {
+    /// The check.
+    pub check_name: String,
+    /// Items that are due.
+    pub items: i64,
+    /// Merchants among them that need a fresh token.
+    pub refreshes: i64,
+}
+
+#[derive(FromRow)]
+struct OpenRunRow {
+    run_id: Uuid,
+    schedule: Option<String>,
+    checks: Vec<String>,
+    merchants: Option<Vec<String>>,
+    all_due: bool,
+    dry_run: bool,
+    planned: bool,
+    overdue: bool,
+}
+
+/// Checks that this binary does not know (a newer one opened the run) are that binary's work.
+fn known_checks(names: &[String]) -> Vec<CheckName> {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+fn names(checks: &[CheckName]) -> Vec<&'static str> {
+    checks.iter().map(|check| check.name()).collect()
+}
+
+impl Store {
+    /// Opens a run by hand.
+    ///
+    /// # Errors
+    /// Postgres did not answer. Not to be repeated: each call is a run.
+    pub async fn open_run(&self, platform: PlatformId, wish: &RunWish) -> Result<Uuid, StoreError> {
+        let run = Uuid::now_v7();
+        sqlx::query(include_str!("sql/run_open.sql"))
+            .bind(run)
+            .bind(platform)
+            .bind(names(&wish.checks))
+            .bind(&wish.merchants)
+            .bind(wish.all)
+            .bind(wish.dry_run)
+            .bind(wish.deadline.as_secs_f64())
+            .bind(self.process_id)
+            .execute(&self.pool)
+            .await?;
+        Ok(run)
+    }
+
+    /// Turns a tick into a run. May be repeated, by any number of processes: one of them opens the run.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn tick(
+        &self,
+        platform: PlatformId,
+        schedule: &str,
+        fire_at: DateTime<Utc>,
+        checks: &[CheckName],
+        deadline: Duration,
+    ) -> Result<Tick, StoreError> {
+        let state: Option<String> = sqlx::query_scalar(include_str!("sql/run_tick.sql"))
+            .bind(Uuid::now_v7())
+            .bind(platform)
+            .bind(schedule)
+            .bind(fire_at)
+            .bind(names(checks))
+            .bind(deadline.as_secs_f64())
+            .bind(self.process_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(match state.as_deref() {
+            None => Tick::Taken,
+            Some("open") => Tick::Opened,
+            Some(_) => Tick::Skipped,
+        })
+    }
+
+    /// Every open run of a platform, oldest first.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn open_runs(&self, platform: PlatformId) -> Result<Vec<OpenRun>, StoreError> {
+        let rows: Vec<OpenRunRow> =
+            sqlx::query_as(include_str!("sql/runs_open.sql")).bind(platform).fetch_all(&self.pool).await?;
+        let open = rows.into_iter().map(|row| OpenRun {
+            run_id: row.run_id,
+            schedule: row.schedule,
+            checks: known_checks(&row.checks),
+            merchants: row.merchants,
+            all: row.all_due,
+            dry_run: row.dry_run,
+            planned: row.planned,
+            overdue: row.overdue,
+        });
+        Ok(open.collect())
+    }
+
+    /// Makes due what is neither leased nor recorded since the run's start, in batches. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer; the batches before hold.
+    pub async fn make_due(&self, run: Uuid) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let last: Option<String> = sqlx::query_scalar(include_str!("sql/make_due.sql"))
+                .bind(run)
+                .bind(&after)
+                .bind(2_000_i64)
+                .fetch_one(&self.pool)
+                .await?;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Notes that a run is planned.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn mark_planned(&self, run: Uuid) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/run_planned.sql")).bind(run).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// The checks that can do nothing for more than two minutes.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn shut_checks(&self, platform: PlatformId) -> Result<Vec<Shut>, StoreError> {
+        let rows: Vec<(String, String, bool, Option<DateTime<Utc>>)> =
+            sqlx::query_as(include_str!("sql/checks_shut.sql"))
+                .bind(platform)
+                .bind(names(CheckName::ALL))
+                .bind(CheckName::ALL.iter().map(|check| check.endpoint().name()).collect::<Vec<_>>())
+                .fetch_all(&self.pool)
+                .await?;
+        let shut = rows.into_iter().filter_map(|(check, reason, held, until)| {
+            Some(Shut { check: check.parse().ok()?, reason, held, until })
+        });
+        Ok(shut.collect())
+    }
+
+    /// Whether a run over `checks` has work left.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn unfinished(
+        &self,
+        platform: PlatformId,
+        checks: &[CheckName],
+        merchants: Option<&[String]>,
+    ) -> Result<bool, StoreError> {
+        let unfinished = sqlx::query_scalar(include_str!("sql/run_unfinished.sql"))
+            .bind(platform)
+            .bind(names(checks))
+            .bind(merchants)
+            .bind(self.lease.as_secs_f64())
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(unfinished)
+    }
+
+    /// Counts and closes a run; `false`: another process closed it first. `left_because` says why due items were left.
+    ///
+    /// # Errors
+    /// Postgres did not answer: the run is open as before.
+    pub async fn close_run(
+        &self,
+        run: &OpenRun,
+        state: RunState,
+        reason: Option<&str>,
+        left_because: Option<&str>,
+        shut: &[Shut],
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for check in &run.checks {
+            let cause = shut.iter().find(|shut| shut.check == *check);
+            let unit = match check.unit() {
+                Unit::MiniProgram => "mini_program",
+                Unit::AccountWithWish => "account_with_wish",
+                Unit::Wish => "wish",
+            };
+            sqlx::query(include_str!("sql/coverage_write.sql"))
+                .bind(run.run_id)
+                .bind(check.name())
+                .bind(unit)
+                .bind(cause.map(|shut| shut.reason.as_str()).or(left_because))
+                .bind(cause.is_some_and(|shut| shut.held))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let state: &'static str = state.into();
+        let closed = sqlx::query(include_str!("sql/run_close.sql"))
+            .bind(run.run_id)
+            .bind(state)
+            .bind(reason)
+            .execute(&mut *transaction)
+            .await?;
+        if closed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// How a run stands, and why.
+    ///
+    /// # Errors
+    /// Postgres did not answer, or there is no such run.
+    pub async fn run_state(&self, run: Uuid) -> Result<(RunState, Option<String>), StoreError> {
+        let (state, reason): (String, Option<String>) =
+            sqlx::query_as(include_str!("sql/run_summary.sql")).bind(run).fetch_one(&self.pool).await?;
+        let known = state.parse().map_err(|_| StoreError::Inconsistent(format!("run {run} has the unknown state {state}")))?;
+        Ok((known, reason))
+    }
+
+    /// The coverage of a run, in the order of the checks.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn coverage(&self, run: Uuid) -> Result<Vec<CoverageRow>, StoreError> {
+        let mut rows: Vec<CoverageRow> =
+            sqlx::query_as(include_str!("sql/coverage_rows.sql")).bind(run).fetch_all(&self.pool).await?;
+        rows.sort_by_key(|row| row.check_name.parse::<CheckName>().ok());
+        Ok(rows)
+    }
+
+    /// What a run would have to do now.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn due_counts(
+        &self,
+        platform: PlatformId,
+        checks: &[CheckName],
+        merchants: Option<&[String]>,
+    ) -> Result<Vec<DueCount>, StoreError> {
+        let counts = sqlx::query_as(include_str!("sql/due_counts.sql"))
+            .bind(platform)
+            .bind(names(checks))
+            .bind(merchants)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(counts)
+    }
+
+    /// Gives back everything that this process leases, as it was.
+    ///
+    /// # Errors
+    /// Postgres did not answer: the leases end by themselves.
+    pub async fn return_leases(&self) -> Result<u64, StoreError> {
+        let returned = sqlx::query(include_str!("sql/leases_return.sql")).bind(self.process_id).execute(&self.pool).await?;
+        Ok(returned.rows_affected())
+    }
+}

@@ -1,0 +1,8 @@
+-- breaker.sql: whether the platform is halted, why, and how long until one merchant may be tried.
+-- $1 platform
+select halted_at is not null as halted,
+       halt_errcode,
+       halt_reason,
+       greatest(extract(epoch from probe_at - clock()), 0)::float8 as probe_secs
+  from platform
+ where platform_id = $1

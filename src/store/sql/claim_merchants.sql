@@ -1,0 +1,41 @@
+-- claim_merchants.sql: as claim.sql, for a few merchants by name.
+-- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids
+-- Locks the chosen item rows and skips those that another process is claiming. Served by item's primary key.
+with moment as materialized (
+  select clock() as now
+), due as materialized (
+  select i.platform_id, i.appid, i.check_name, i.counterpart
+    from item i
+   where i.platform_id = $1
+     and i.appid = any ($6)
+     and i.check_name = $2
+     and not i.held
+     and i.due_at < 'infinity'
+     and i.due_at <= (select now from moment)
+     and i.free_at <= (select now from moment)
+   order by i.due_at, i.appid, i.counterpart
+   limit $3
+     for update skip locked
+)
+update item i
+   set due_at = m.now + make_interval(secs => $4),
+       leased_by = $5,
+       fence = i.fence + 1
+  from moment m,
+       due d
+       left join credential c
+         on c.platform_id = d.platform_id
+        and c.appid = d.appid
+        and c.access_sealed is not null
+ where i.platform_id = d.platform_id
+   and i.appid = d.appid
+   and i.check_name = d.check_name
+   and i.counterpart = d.counterpart
+returning i.appid,
+          i.counterpart,
+          i.fence,
+          i.attempts,
+          m.now,
+          c.access_sealed,
+          extract(epoch from c.access_expires_at - m.now)::float8 as good_for_secs,
+          c.version

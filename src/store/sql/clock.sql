@@ -1,0 +1,2 @@
+-- clock.sql: Postgres's clock, the only one that decides.
+select clock()

@@ -1,0 +1,11 @@
+-- merchants_without_info.sql: merchants that WeChat has not been asked about, in key order.
+-- $1 platform, $2 the last appid of the batch before, $3 merchants at most, $4 only those of unknown kind
+select appid
+  from merchant
+ where platform_id = $1
+   and appid > $2
+   and info_at is null
+   and withdrawn_at is null
+   and (not $4 or kind = 'unknown')
+ order by appid
+ limit $3

@@ -1,0 +1,77 @@
+-- plan_merchants.sql: gives changed merchants their items, and answers how many merchants it looked at.
+-- $1 platform, $2 merchants at most, $3 whether messages to new merchants wait for an operator, then the checks that
+-- are done for each mini program: $4 check, $5 permission sets as '49,64', $6 whether it sleeps until a reading wakes it.
+-- Locks the merchants it looks at. A leased item of a merchant that is barred loses its lease: its answer is dropped.
+with stale as materialized (
+  select m.platform_id, m.appid, m.kind, m.withdrawn_at, m.account_status, m.permission_sets
+    from merchant m
+   where m.platform_id = $1
+     and m.plan_stale
+   order by m.appid
+   limit $2
+     for update skip locked
+), rule as materialized (
+  select r.check_name, string_to_array(r.sets, ',')::int[] as sets, r.sleeps
+    from unnest($4::text[], $5::text[], $6::boolean[]) as r (check_name, sets, sleeps)
+), intended as materialized (
+  select s.platform_id, s.appid, r.check_name, r.sleeps,
+         case when s.withdrawn_at is not null then 'withdrawn'
+              when s.account_status not in (1, 18) then 'account_status'
+              when not s.permission_sets && r.sets then 'permission' end as barred
+    from stale s
+   cross join rule r
+   where s.kind = 'mini_program'
+), foreign_items as (
+  delete from item i
+   using stale s, rule r
+   where s.kind <> 'mini_program'
+     and i.platform_id = s.platform_id
+     and i.appid = s.appid
+     and i.check_name = r.check_name
+), planned as (
+  insert into item as i (platform_id, appid, check_name, due_at, due_since, outcome, reason, recorded_at)
+  select p.platform_id, p.appid, p.check_name,
+         case when p.barred is null and not p.sleeps then m.now else 'infinity' end,
+         case when p.barred is null and not p.sleeps then m.now else 'infinity' end,
+         case when p.barred is not null or p.sleeps then 'skipped' end,
+         coalesce(p.barred, case when p.sleeps then 'phone_not_missing' end),
+         case when p.barred is not null then m.now end
+    from intended p, (select clock() as now) m
+   order by p.platform_id, p.appid, p.check_name
+  on conflict (platform_id, appid, check_name, counterpart) do update
+     set due_at = excluded.due_at,
+         due_since = excluded.due_since,
+         outcome = excluded.outcome,
+         reason = excluded.reason,
+         recorded_at = coalesce(excluded.recorded_at, i.recorded_at),
+         attempts = 0,
+         class = null,
+         errcode = null,
+         rid = null,
+         fence = i.fence + 1,
+         leased_by = null
+   where excluded.reason in ('withdrawn', 'account_status', 'permission')
+      or i.reason in ('withdrawn', 'account_status', 'permission', 'token_lost')
+  returning i.platform_id, i.appid, i.check_name, i.fence
+), newly_held as (
+  insert into hold (platform_id, appid, check_name, reason, created_by)
+  select p.platform_id, p.appid, p.check_name, 'new merchant', 'wxpatrol'
+    from planned p
+   where $3
+     and p.check_name = 'ask'
+     and p.fence = 0
+), wishes as (
+  update wish w
+     set plan_stale = true
+    from stale s
+   where w.platform_id = s.platform_id
+     and (w.official_account = s.appid or w.mini_program = s.appid)
+     and not w.plan_stale
+), looked_at as (
+  update merchant m
+     set plan_stale = false
+    from stale s
+   where m.platform_id = s.platform_id
+     and m.appid = s.appid
+)
+select count(*) from stale

@@ -1,0 +1,34 @@
+-- record.sql: writes what became of claims, each only if its fence and lease still hold.
+-- $1 platform, $2 process, $3 run, then arrays of equal length: $4 appid, $5 check, $6 counterpart, $7 fence,
+-- $8 outcome (null: the claim goes back as it was), $9 reason, $10 class, $11 errcode, $12 rid,
+-- $13 due at (null: dormant), $14 whether the try counts, $15 free at.
+-- Answers with the ordinals of the rows that were written; a stale row drops alone.
+update item i
+   set due_at      = case when s.outcome is null then i.due_since else coalesce(s.due_at, 'infinity') end,
+       due_since   = case when s.outcome is null or s.outcome = 'again' then i.due_since
+                          else coalesce(s.due_at, 'infinity') end,
+       leased_by   = null,
+       free_at     = coalesce(s.free_at, i.free_at),
+       attempts    = case when s.outcome is null then i.attempts
+                          when s.outcome = 'again' then i.attempts + s.counts::int
+                          else 0 end,
+       recorded_at = case when s.outcome is null then i.recorded_at else m.now end,
+       done_at     = case when s.outcome = 'done' then m.now else i.done_at end,
+       outcome     = coalesce(s.outcome, i.outcome),
+       reason      = case when s.outcome is null then i.reason else s.reason end,
+       class       = case when s.outcome is null then i.class else s.class end,
+       errcode     = case when s.outcome is null then i.errcode else s.errcode end,
+       rid         = case when s.outcome is null then i.rid else s.rid end,
+       run_id      = coalesce($3, i.run_id)
+  from (select clock() as now) m,
+       unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::bigint[],
+              $12::text[], $13::timestamptz[], $14::boolean[], $15::timestamptz[]) with ordinality
+         as s (appid, check_name, counterpart, fence, outcome, reason, class, errcode, rid, due_at, counts, free_at, ordinal)
+ where i.platform_id = $1
+   and i.appid = s.appid
+   and i.check_name = s.check_name
+   and i.counterpart = s.counterpart
+   and i.fence = s.fence
+   and i.leased_by = $2
+   and i.due_at > m.now
+returning s.ordinal

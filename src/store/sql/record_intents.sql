@@ -1,0 +1,15 @@
+-- record_intents.sql: how intents ended. Not fenced: what WeChat answered is true whoever holds the lease now.
+-- $1 platform, arrays: $2 purpose, $3 appid, $4 counterpart, $5 number, $6 outcome, $7 errcode
+update intent t
+   set outcome = s.outcome,
+       errcode = s.errcode,
+       settled_at = m.now
+  from (select clock() as now) m,
+       unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[])
+         as s (purpose, appid, counterpart, number, outcome, errcode)
+ where t.platform_id = $1
+   and t.appid = s.appid
+   and t.purpose = s.purpose
+   and t.counterpart = s.counterpart
+   and t.number = s.number
+   and t.outcome = 'unknown'

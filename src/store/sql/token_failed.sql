@@ -1,0 +1,10 @@
+-- token_failed.sql: a refresh that failed for a passing reason: the cool-down doubles from 5 s to 5 min.
+-- $1 platform, $2 appid, $3 fence, $4 reason
+update credential
+   set leased_until = null,
+       failures = failures + 1,
+       cool_until = clock() + least(interval '5 s' * power(2, least(failures, 10)), interval '5 min'),
+       failure_reason = $4
+ where platform_id = $1
+   and appid = $2
+   and fence = $3
