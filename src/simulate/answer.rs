@@ -230,6 +230,7 @@ fn answer_account(world: &World, call: &Call<'_>, kind: Kind, place: u32, serial
         | Endpoint::ApiAuthorizerToken
         | Endpoint::ApiGetAuthorizerList
         | Endpoint::ApiGetAuthorizerInfo
+        // Not reached: these want no account's token, so `answer` does not come here with them.
         | Endpoint::QuotaGet => Err(40066),
     }
 }

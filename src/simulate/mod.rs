@@ -100,12 +100,15 @@ impl SimulatedWechat {
     /// Listens on `addr` (port 0: any free one) and answers from then on. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the plan's limits name an unknown endpoint, or the address cannot be bound.
+    /// When the plan's limits name an unknown endpoint, its merchants are too many, or the address cannot be bound.
     pub fn start(addr: SocketAddr, plan: Plan) -> io::Result<Self> {
         if let Some(name) = plan.limits.keys().find(|name| Endpoint::from_name(name).is_none()) {
             let names = Endpoint::ALL.map(Endpoint::name).join(" ");
             let message = format!("limit for the unknown endpoint {name}; known are: {names}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if plan.mini_programs.checked_add(plan.official_accounts).is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the plan has more merchants than 32 bits count"));
         }
         let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;

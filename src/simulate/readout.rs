@@ -57,7 +57,13 @@ impl World {
             .collect()
     }
 
-    /// The counts of one endpoint.
+    /// Calls that have arrived, whatever became of them. Cheap, so that a test can wait on it.
+    #[must_use]
+    pub fn arrived(&self, endpoint: Endpoint) -> u64 {
+        self.gauge(endpoint).arrived()
+    }
+
+    /// The counts of one endpoint. Goes through all arrival times kept.
     #[must_use]
     pub fn counts(&self, endpoint: Endpoint) -> EndpointCounts {
         self.gauge(endpoint).counts()
