@@ -227,3 +227,29 @@ pub(super) fn used_share(arrivals: &[u64], count: u64, per_second: f64) -> Optio
     // Between n arrivals there are n - 1 intervals.
     Some(count.saturating_sub(1) as f64 / (span as f64 / 1e6) / per_second)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door(limit: u32) -> Door {
+        let gauge = Gauge::new(Some(limit), true, 10);
+        gauge.door.into_inner().unwrap()
+    }
+
+    #[test]
+    fn the_limit_slides_and_refused_calls_take_no_place_in_it() {
+        let mut door = door(2);
+        let admitted = [0, 400_000, 999_999, 1_000_000, 1_399_999, 1_400_000, 1_400_001].map(|at| door.admit(at));
+        assert_eq!(admitted, [true, true, false, true, false, true, false]);
+    }
+
+    #[test]
+    fn an_arrival_after_hours_of_silence_keeps_its_time() {
+        let gauge = Gauge::new(None, true, 10);
+        for at in [5, 5, 3 * u64::from(LONG_GAP) + 7] {
+            hold(&gauge.door).keep_arrival(at);
+        }
+        assert_eq!(gauge.arrivals(), [5, 5, 3 * u64::from(LONG_GAP) + 7]);
+    }
+}

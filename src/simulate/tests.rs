@@ -366,18 +366,19 @@ async fn a_withdrawn_merchant_answers_61003_everywhere_until_it_authorizes_again
 
 #[tokio::test]
 async fn beyond_the_limit_of_a_second_calls_answer_45011() {
-    let caller = Caller::with(Plan { limits: [("checkmobile".to_owned(), 5)].into(), ..no_odd_callbacks() }).await;
-    let mut codes = Vec::new();
-    for n in 0..8 {
-        codes.push(code(&caller.phone(&mp(n), false).await));
+    let caller = Caller::with(Plan { limits: [("checkmobile".to_owned(), 1)].into(), ..no_odd_callbacks() }).await;
+    let mut good = 0;
+    // On a loaded machine more than a second can lie between two calls, so call until two come close enough.
+    while code(&caller.phone(&mp(0), true).await) != 45011 {
+        good += 1;
     }
-    assert_eq!(codes, [0, 0, 0, 0, 0, 45011, 45011, 45011]);
     let counts = caller.world.counts(Endpoint::Checkmobile);
-    assert_eq!((counts.arrived, counts.ok, counts.by_errcode[&45011]), (8, 5, 3));
-    assert_eq!(counts.worst_second, 8);
-    assert_eq!(code(&caller.account("/tcb/getcallbackconfig", &mp(1), json!({})).await).min(0), 0);
+    assert_eq!((counts.arrived, counts.ok, counts.by_errcode[&45011]), (good + 1, good, 1));
+    assert!(counts.worst_second >= 2);
     caller.world.set_limit(Endpoint::Checkmobile, None);
-    assert_eq!(code(&caller.phone(&mp(0), false).await), 0);
+    for _ in 0..3 {
+        assert_eq!(code(&caller.phone(&mp(0), false).await), 0);
+    }
 }
 
 #[tokio::test]
@@ -442,7 +443,12 @@ async fn every_unreadable_oddity_hides_the_answer_and_nothing_else() {
     assert_eq!(ask(Oddity::Redirect).await.unwrap().status(), 302);
     caller.world.script(Rule::new(Oddity::Hang).times(1)).unwrap();
     let hanging = caller.http.post(format!("{}{path}", caller.server.base_url())).body("{}");
-    assert!(hanging.timeout(Duration::from_millis(50)).send().await.unwrap_err().is_timeout());
+    let hanging = tokio::spawn(hanging.send());
+    while caller.world.counts(Endpoint::Checkmobile).unreadable < 7 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!hanging.is_finished());
+    hanging.abort();
     let counts = caller.world.counts(Endpoint::Checkmobile);
     assert_eq!((counts.arrived, counts.ok, counts.unreadable), (7, 0, 7));
     assert_eq!(caller.world.answered_well(Endpoint::Checkmobile), Vec::<String>::new());
