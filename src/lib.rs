@@ -5,3 +5,6 @@
 //! the other; `checks` hold one question each; `patrol` does the work and `ops` shows it; the edge ties them together.
 
 pub mod domain;
+
+#[cfg(feature = "demo")]
+pub mod simulate;

@@ -1,0 +1,158 @@
+//! The simulated WeChat: an HTTP server that stands in for `api.weixin.qq.com` in rehearsals, tests and measurements.
+//!
+//! It knows nothing of the rest of the crate, so that it is a second, independent reading of WeChat's rules: token
+//! lifetimes and kinds, permission sets, limits, the two approvals of a link, and the ways in which answers are odd.
+//! What it holds is deterministic in its [`Plan`]; what happens to it is scripted through [`World`], in the process or
+//! over HTTP. It writes no logs, and none of its secrets is real.
+//!
+//! # Control paths
+//!
+//! All under `/_sim/`, JSON in and out; a refused call has a 4xx status and says why in `error`. Endpoints go by their
+//! names (`checkmobile`, `api_authorizer_token`, ...), oddities as in [`Oddity`], link modes as in [`LinkMode`].
+//!
+//! | call | body or parameters | what it does |
+//! |---|---|---|
+//! | `GET readout` | | all counts: per endpoint, asks, invitations, refreshes, concurrency |
+//! | `GET plan` | | what the simulation was started with |
+//! | `GET merchants` | `offset`, `count` (1000) | the merchants with kind, names, refresh token, sets, asks |
+//! | `GET merchant` | `appid` | one of them |
+//! | `GET counts` | `endpoint` | arrived, ok, unreadable, by errcode, worst second, share used |
+//! | `GET arrivals` | `endpoint` | arrival times, microseconds since the start |
+//! | `GET worst_window` | `endpoint`, `seconds` (1) | the most arrivals in any sliding window |
+//! | `GET used_share` | `endpoint`, `per_second` | the arrival rate as a share of a limit |
+//! | `GET answered_well` | `endpoint` | appids that got a good answer |
+//! | `GET asks` | | every message that asks for a phone, with its time |
+//! | `GET invitations` | | every invitation sent, with its time |
+//! | `GET links` | `appid` of an official account | status by mini program; does not count as a poll |
+//! | `GET refreshes` | | refreshes by appid |
+//! | `GET elsewhere` | | where the `redirect` oddity points; counts who follows |
+//! | `POST script` | `{"oddity": "reset", "appid", "endpoint", "calls", "unheard"}` | the next calls that match meet the oddity |
+//! | `POST clear_script` | | takes all rules back |
+//! | `POST advance` | `{"seconds": 3600}` | shifts the simulated clock |
+//! | `POST expire_all_tokens` | | every token answers 42001 |
+//! | `POST token_overlap` | `{"seconds": 0}` | how long a replaced token lives on |
+//! | `POST issue_live_token` | `{"appid"}` | an access token without a refresh |
+//! | `POST rotate_refresh_tokens` | `{"on"}` | each refresh changes the refresh token |
+//! | `POST hide_refresh_token` | `{"appid", "on"}` | the list shows an empty refresh token |
+//! | `POST throttle_asks` | `{"on"}` | -601026 for a second ask in 24 hours |
+//! | `POST record_arrivals` | `{"on"}` | keep arrival times |
+//! | `POST latency` | `{"seconds": 0.05}` | slept before every answer |
+//! | `POST limit` | `{"endpoint", "per_second"}` | 45011 beyond it; `null`: no limit |
+//! | `POST reset_counts` | | forgets counts and arrival times |
+//! | `POST bind_phone` | `{"appid"}` | the mini program has a phone |
+//! | `POST unbind_phone` | `{"appid"}` | it has none |
+//! | `POST withdraw` | `{"appid"}` | leaves the list, tokens answer 61003 |
+//! | `POST authorize` | `{"appid"}` | is listed (again) with a new refresh token |
+//! | `POST permission_sets` | `{"appid", "sets": [49]}` | what the merchant has granted |
+//! | `POST account_status` | `{"appid", "status": 19}` | 14, 16 and 19 answer 50002 |
+//! | `POST change_callback` | `{"appid"}` | the callback configuration changes |
+//! | `POST callback` | `{"appid", "data": {...}}` | a callback configuration of one's own; without `data` -601034 |
+//! | `POST link_mode` | `{"official_account", "mini_program", "mode": "stalls"}` | how this pair decides |
+//! | `POST approve` | `{"official_account", "mini_program"}` | the administrator whose turn it is agrees |
+//! | `POST unlink` | `{"official_account", "mini_program"}` | the pair leaves the list |
+
+mod answer;
+mod callback;
+mod component;
+mod control;
+mod endpoint;
+mod gauge;
+mod link;
+mod merchant;
+mod oddity;
+mod plan;
+mod readout;
+mod spoil;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod world;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpSocket;
+use tokio::task::JoinHandle;
+
+pub use endpoint::Endpoint;
+pub use gauge::EndpointCounts;
+pub use link::{Ask, Invitation, LinkMode};
+pub use merchant::MerchantCard;
+pub use oddity::{Oddity, Rule};
+pub use plan::{Kind, Plan};
+pub use readout::Readout;
+pub use world::{World, WorldError};
+
+/// How long [`SimulatedWechat::stop`] waits for callers that neither read nor go away.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A running simulated WeChat. It stops when it is dropped; [`SimulatedWechat::stop`] waits for that.
+pub struct SimulatedWechat {
+    addr: SocketAddr,
+    world: Arc<World>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl SimulatedWechat {
+    /// Listens on `addr` (port 0: any free one) and answers from then on. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the plan's limits name an unknown endpoint, its merchants are too many, or the address cannot be bound.
+    pub fn start(addr: SocketAddr, plan: Plan) -> io::Result<Self> {
+        if let Some(name) = plan.limits.keys().find(|name| Endpoint::from_name(name).is_none()) {
+            let names = Endpoint::ALL.map(Endpoint::name).join(" ");
+            let message = format!("limit for the unknown endpoint {name}; known are: {names}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if plan.mini_programs.checked_add(plan.official_accounts).is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the plan has more merchants than 32 bits count"));
+        }
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        // A benchmark opens many connections at once.
+        let listener = socket.listen(4096)?;
+        let addr = listener.local_addr()?;
+        let world = Arc::new(World::new(plan));
+        let service = Router::new()
+            .fallback(wire::respond)
+            .with_state(Arc::clone(&world))
+            .into_make_service_with_connect_info::<wire::Scissors>();
+        let stopping = world.stopping.clone().cancelled_owned();
+        let server =
+            tokio::spawn(
+                async move { axum::serve(wire::Gate(listener), service).with_graceful_shutdown(stopping).await },
+            );
+        Ok(Self { addr, world, server })
+    }
+
+    /// What to call in the place of `https://api.weixin.qq.com`; no slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The handle that scripts the simulation and reads it out. It stays readable after the stop.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
+    /// Accepts no more, cuts the calls that hang or wait, and returns when the connections are gone (or after three
+    /// seconds, if a caller does not go away).
+    pub async fn stop(mut self) {
+        self.world.stopping.cancel();
+        if tokio::time::timeout(STOP_PATIENCE, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+    }
+}
+
+impl Drop for SimulatedWechat {
+    fn drop(&mut self) {
+        self.world.stopping.cancel();
+    }
+}
