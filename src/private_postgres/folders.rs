@@ -16,7 +16,7 @@ use super::error::PrivatePostgresError;
 const SOCKET_FOLDER_BYTES_MAX: usize = 85;
 
 /// The data folder when nothing else is said: root's is system-wide, because the server's user must come to it and may
-/// not enter root's home; a user's is in the XDG data folder.
+/// not enter root's home; a user's is in the XDG data folder, or in the temporary folder for a user without a home.
 pub fn default_data_dir() -> PathBuf {
     if geteuid().is_root() {
         return PathBuf::from("/var/lib/wxpatrol");
@@ -38,7 +38,9 @@ fn below_home(variable: &str, otherwise: &str) -> Option<PathBuf> {
     let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     std::env::var_os(variable)
         .and_then(absolute)
-        .or_else(|| std::env::var_os("HOME").and_then(absolute).map(|home| home.join(otherwise)))
+        .or_else(|| {
+            std::env::var_os("HOME").and_then(absolute).filter(|home| home.is_dir()).map(|home| home.join(otherwise))
+        })
         .map(|folder| folder.join("wxpatrol"))
 }
 

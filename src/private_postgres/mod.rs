@@ -23,6 +23,7 @@ mod server;
 mod tests;
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -113,6 +114,11 @@ impl PrivatePostgres {
     pub fn join_or_start(data_dir: &Path, options: Options, say: &dyn Fn(&str)) -> Result<Self, PrivatePostgresError> {
         make_folder(data_dir, if geteuid().is_root() { 0o711 } else { 0o700 })?;
         let data_dir = data_dir.canonicalize().map_err(PrivatePostgresError::io("find", data_dir))?;
+        let owner = std::fs::metadata(&data_dir).map_err(PrivatePostgresError::io("look at", &data_dir))?.uid();
+        if !geteuid().is_root() && owner != geteuid().as_raw() {
+            // Its owner could name any program in server.json, and we would run it.
+            return Err(PrivatePostgresError::ForeignCluster { folder: data_dir, owner });
+        }
         let start_lock = lock_start(&data_dir)?;
         let user_path = data_dir.join("users.lock");
         let user = open_file(&user_path)?;

@@ -60,3 +60,8 @@ pub(super) fn finish(command: &mut Command) -> std::io::Result<Finished> {
     }
     Ok(Finished { success, output })
 }
+
+/// Whether a program of that name can be started by its name alone.
+pub(super) fn on_search_path(name: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+}

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::account::Account;
 use super::error::PrivatePostgresError;
 use super::folders::open_file;
-use super::process::{Finished, finish};
+use super::process::{Finished, finish, on_search_path};
 use super::programs::Programs;
 use super::{Durability, ROLE, Stop};
 
@@ -247,11 +247,7 @@ impl Server {
                 return Err(PrivatePostgresError::io("lock", &guard_path)(error));
             }
         }
-        let has = |name: &str| {
-            std::env::var_os("PATH")
-                .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
-        };
-        if !has("flock") && !has("perl") {
+        if !on_search_path("flock") && !on_search_path("perl") {
             return Err(PrivatePostgresError::NoGuard);
         }
         // Opened anew: a lock belongs to one opening of the file, and ours already holds a share.
