@@ -4,4 +4,6 @@
 //! The layers, from the words up: [`domain`] is pure; `wechat` speaks HTTP and `store` speaks SQL, and neither knows
 //! the other; `checks` hold one question each; `patrol` does the work and `ops` shows it; the edge ties them together.
 
+pub mod config;
 pub mod domain;
+pub mod telemetry;
