@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, io::Write as _};
 
-use super::*;
+use secrecy::ExposeSecret as _;
+
+use super::{credentials::default_data_dir, *};
 use crate::domain::{Endpoint, Limit};
 
 const KEY: &str = "bm90LWEtcmVhbC1rZXktbm90LWEtcmVhbC1rZXktISE=";
