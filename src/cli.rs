@@ -14,7 +14,9 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorK
 pub use commands::{Ask, Command, FailOn, Held, Import, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket};
 #[cfg(feature = "demo")]
 pub use commands::{Demo, Simulate};
-pub use values::{EndpointLimit, Input, ListFormat, Moment};
+#[cfg(feature = "demo")]
+pub use values::EndpointLimit;
+pub use values::{Input, ListFormat, Moment};
 
 use crate::ops::print::Format;
 

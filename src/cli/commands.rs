@@ -8,7 +8,9 @@ use std::{num::NonZeroU32, time::Duration};
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
-use super::values::{self, EndpointLimit, Input, ListFormat, Moment};
+#[cfg(feature = "demo")]
+use super::values::EndpointLimit;
+use super::values::{self, Input, ListFormat, Moment};
 use crate::{
     config,
     domain::{CheckName, Endpoint},

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::{
     config,
-    domain::{CheckName, Endpoint, Limit},
+    domain::{CheckName, Endpoint},
 };
 
 /// Where a list is read from.
@@ -110,14 +110,16 @@ impl FromStr for Moment {
 }
 
 /// A limit of the simulated WeChat, as `checkmobile=50/s`.
+#[cfg(feature = "demo")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointLimit {
     /// Where it holds.
     pub endpoint: Endpoint,
     /// How much is answered before a refusal.
-    pub limit: Limit,
+    pub limit: crate::domain::Limit,
 }
 
+#[cfg(feature = "demo")]
 impl FromStr for EndpointLimit {
     type Err = String;
 
@@ -196,6 +198,7 @@ mod tests {
         assert_eq!(of("-"), None);
     }
 
+    #[cfg(feature = "demo")]
     #[test]
     fn a_limit_of_an_endpoint_names_both() {
         let limit: EndpointLimit = "checkmobile=50/s".parse().unwrap();
