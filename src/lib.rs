@@ -4,8 +4,12 @@
 //! The layers, from the words up: [`domain`] is pure; `wechat` speaks HTTP and [`store`] speaks SQL, and neither knows
 //! the other; `checks` hold one question each; `patrol` does the work and `ops` shows it; the edge ties them together.
 
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod ops;
 pub mod store;
+pub mod telemetry;
 
 #[cfg(feature = "demo")]
 pub mod private_postgres;

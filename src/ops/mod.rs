@@ -1,0 +1,3 @@
+//! What operators see: frames around views. Nothing here decides anything.
+
+pub mod print;
