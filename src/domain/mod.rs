@@ -4,6 +4,7 @@ pub mod call;
 pub mod check;
 pub mod class;
 pub mod endpoint;
+pub mod errcode;
 pub mod limit;
 pub mod ports;
 
