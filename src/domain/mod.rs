@@ -5,6 +5,7 @@ pub mod callback;
 pub mod check;
 pub mod class;
 pub mod endpoint;
+pub mod errcode;
 pub mod limit;
 pub mod link;
 pub mod message;
