@@ -6,8 +6,8 @@ create table errcode (
   class      text   not null,
   meaning_zh text   not null,
   meaning_en text   not null,
-  todo_zh    text   not null,
-  todo_en    text   not null,
+  remedy_zh    text   not null,
+  remedy_en    text   not null,
   actor      text   not null,
   primary key (errcode, endpoint)
 );

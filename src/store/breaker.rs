@@ -60,11 +60,8 @@ impl Store {
     /// # Errors
     /// Postgres did not answer.
     pub async fn take_probe(&self, platform: PlatformId, at_once: bool) -> Result<bool, StoreError> {
-        let taken = sqlx::query(include_str!("sql/breaker_probe.sql"))
-            .bind(platform)
-            .bind(at_once)
-            .execute(&self.pool)
-            .await?;
+        let taken =
+            sqlx::query(include_str!("sql/breaker_probe.sql")).bind(platform).bind(at_once).execute(&self.pool).await?;
         Ok(taken.rows_affected() == 1)
     }
 
@@ -73,8 +70,7 @@ impl Store {
     /// # Errors
     /// Postgres did not answer.
     pub async fn close_breaker(&self, platform: PlatformId) -> Result<bool, StoreError> {
-        let closed =
-            sqlx::query(include_str!("sql/breaker_close.sql")).bind(platform).execute(&self.pool).await?;
+        let closed = sqlx::query(include_str!("sql/breaker_close.sql")).bind(platform).execute(&self.pool).await?;
         Ok(closed.rows_affected() == 1)
     }
 }

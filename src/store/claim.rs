@@ -98,12 +98,7 @@ impl Store {
             _ => None,
         };
         Claim {
-            key: ItemKey {
-                platform: wish.platform,
-                appid: row.appid,
-                check: wish.check,
-                counterpart: row.counterpart,
-            },
+            key: ItemKey { platform: wish.platform, appid: row.appid, check: wish.check, counterpart: row.counterpart },
             fence: row.fence,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             token,

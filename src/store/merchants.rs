@@ -112,16 +112,21 @@ impl Store {
                     .await?
                     .into_iter()
                     .collect();
-            let place = |appid| Place { platform, appid, column: "refresh" };
+            fn place(platform: PlatformId, appid: &str) -> Place<'_> {
+                Place { platform, appid, column: "refresh" }
+            }
             let differs = |appid: &str, token: &SecretString| {
-                stored.get(appid).and_then(|sealed| sealer.open(place(appid), sealed).ok()).is_none_or(|known| {
-                    known.expose_secret() != token.expose_secret()
-                })
+                stored
+                    .get(appid)
+                    .and_then(|sealed| sealer.open(place(platform, appid), sealed).ok())
+                    .is_none_or(|known| known.expose_secret() != token.expose_secret())
             };
             sqlx::query(include_str!("sql/credentials_keep.sql"))
                 .bind(platform)
                 .bind(&appids)
-                .bind(tokens.iter().map(|(appid, token)| sealer.seal(place(appid), token)).collect::<Vec<_>>())
+                .bind(
+                    tokens.iter().map(|(appid, token)| sealer.seal(place(platform, appid), token)).collect::<Vec<_>>(),
+                )
                 .bind(tokens.iter().map(|(appid, token)| differs(appid, token)).collect::<Vec<_>>())
                 .execute(&mut *transaction)
                 .await?;
@@ -182,11 +187,7 @@ impl Store {
     ///
     /// # Errors
     /// Postgres did not answer.
-    pub async fn forget_old_info(
-        &self,
-        platform: PlatformId,
-        patience: std::time::Duration,
-    ) -> Result<(), StoreError> {
+    pub async fn forget_old_info(&self, platform: PlatformId, patience: std::time::Duration) -> Result<(), StoreError> {
         sqlx::query(include_str!("sql/merchants_info_old.sql"))
             .bind(platform)
             .bind(patience.as_secs_f64())
@@ -199,11 +200,7 @@ impl Store {
     ///
     /// # Errors
     /// Postgres did not answer. Not to be repeated for one pass: it counts passes.
-    pub async fn book_absences(
-        &self,
-        platform: PlatformId,
-        began_at: DateTime<Utc>,
-    ) -> Result<Absences, StoreError> {
+    pub async fn book_absences(&self, platform: PlatformId, began_at: DateTime<Utc>) -> Result<Absences, StoreError> {
         let absences = sqlx::query_as(include_str!("sql/merchants_absent.sql"))
             .bind(platform)
             .bind(began_at)
@@ -237,7 +234,8 @@ impl Store {
     /// # Errors
     /// Postgres did not answer.
     pub async fn count_merchants(&self, platform: PlatformId) -> Result<(i64, i64), StoreError> {
-        let counts = sqlx::query_as(include_str!("sql/merchants_count.sql")).bind(platform).fetch_one(&self.pool).await?;
+        let counts =
+            sqlx::query_as(include_str!("sql/merchants_count.sql")).bind(platform).fetch_one(&self.pool).await?;
         Ok(counts)
     }
 }

@@ -1,6 +1,6 @@
 //! The schema: migrations embedded in the binary, and what a binary does on a schema that is not its own.
 
-use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::migrate::Migrator;
 
 use super::{Store, StoreError};
 use crate::domain::errcode::{self, Scope};
@@ -23,9 +23,7 @@ fn migrator() -> Migrator {
 pub fn printed() -> String {
     MIGRATIONS
         .iter()
-        .map(|migration| {
-            format!("-- {} {}\n{}\n", migration.version, migration.description, migration.sql.as_str())
-        })
+        .map(|migration| format!("-- {} {}\n{}\n", migration.version, migration.description, migration.sql.as_str()))
         .collect()
 }
 
@@ -50,8 +48,10 @@ impl Store {
         if !known {
             return Ok(());
         }
-        let newer: Option<i32> =
-            sqlx::query_scalar(include_str!("sql/schema_step_newer.sql")).bind(SCHEMA_STEP).fetch_one(&self.pool).await?;
+        let newer: Option<i32> = sqlx::query_scalar(include_str!("sql/schema_step_newer.sql"))
+            .bind(SCHEMA_STEP)
+            .fetch_one(&self.pool)
+            .await?;
         match newer {
             Some(step) => Err(StoreError::Inconsistent(format!(
                 "the database has schema step {step}, which this binary (step {SCHEMA_STEP}) is too old for: install the newer wxpatrol"
@@ -73,7 +73,7 @@ impl Store {
                 codes.push(row.code);
                 let class = row.class.name();
                 let texts =
-                    [endpoint, class, row.meaning_zh, row.meaning_en, row.todo_zh, row.todo_en, row.actor.name()];
+                    [endpoint, class, row.meaning_zh, row.meaning_en, row.remedy_zh, row.remedy_en, row.actor.name()];
                 for (column, text) in columns.iter_mut().zip(texts) {
                     column.push(text);
                 }

@@ -8,19 +8,15 @@
 pub mod breaker;
 pub mod claim;
 pub mod intend;
-pub mod listing;
 pub mod merchants;
 pub mod migrate;
-pub mod operator;
 pub mod plan;
-pub mod process;
 pub mod record;
 pub mod results;
 pub mod runs;
 pub mod seal;
 pub mod slices;
 pub mod vault;
-pub mod views;
 
 use std::{
     str::FromStr,
@@ -183,7 +179,9 @@ impl Store {
 
     fn sealer(&self) -> Result<&Sealer, StoreError> {
         self.sealer.as_ref().ok_or_else(|| {
-            StoreError::Inconsistent("tokens are needed but no encryption key is at hand: set WXPATROL_ENCRYPTION_KEY".to_owned())
+            StoreError::Inconsistent(
+                "tokens are needed but no encryption key is at hand: set WXPATROL_ENCRYPTION_KEY".to_owned(),
+            )
         })
     }
 

@@ -9,9 +9,7 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::domain::{
-    CheckName, Class, Finding, PlatformId, Settled, link::Patience, outcome::PhoneState,
-};
+use crate::domain::{CheckName, Class, Finding, PlatformId, Settled, link::Patience, outcome::PhoneState};
 
 /// What a record did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +70,8 @@ impl Store {
             return Ok(());
         }
         let appids: Vec<&str> = waking.iter().map(|claim| claim.key.appid.as_str()).collect();
-        let checks: HashSet<&str> = waking.iter().flat_map(|claim| claim.key.check.family()).map(|check| check.name()).collect();
+        let checks: HashSet<&str> =
+            waking.iter().flat_map(|claim| claim.key.check.family()).map(|check| check.name()).collect();
         let checks: Vec<&str> = checks.into_iter().collect();
         sqlx::query(include_str!("sql/record_lock.sql"))
             .bind(context.platform)

@@ -259,9 +259,9 @@ impl Store {
                 .bind(CheckName::ALL.iter().map(|check| check.endpoint().name()).collect::<Vec<_>>())
                 .fetch_all(&self.pool)
                 .await?;
-        let shut = rows.into_iter().filter_map(|(check, reason, held, until)| {
-            Some(Shut { check: check.parse().ok()?, reason, held, until })
-        });
+        let shut = rows
+            .into_iter()
+            .filter_map(|(check, reason, held, until)| Some(Shut { check: check.parse().ok()?, reason, held, until }));
         Ok(shut.collect())
     }
 
@@ -335,7 +335,8 @@ impl Store {
     pub async fn run_state(&self, run: Uuid) -> Result<(RunState, Option<String>), StoreError> {
         let (state, reason): (String, Option<String>) =
             sqlx::query_as(include_str!("sql/run_summary.sql")).bind(run).fetch_one(&self.pool).await?;
-        let known = state.parse().map_err(|_| StoreError::Inconsistent(format!("run {run} has the unknown state {state}")))?;
+        let known =
+            state.parse().map_err(|_| StoreError::Inconsistent(format!("run {run} has the unknown state {state}")))?;
         Ok((known, reason))
     }
 
@@ -374,7 +375,8 @@ impl Store {
     /// # Errors
     /// Postgres did not answer: the leases end by themselves.
     pub async fn return_leases(&self) -> Result<u64, StoreError> {
-        let returned = sqlx::query(include_str!("sql/leases_return.sql")).bind(self.process_id).execute(&self.pool).await?;
+        let returned =
+            sqlx::query(include_str!("sql/leases_return.sql")).bind(self.process_id).execute(&self.pool).await?;
         Ok(returned.rows_affected())
     }
 }

@@ -74,7 +74,8 @@ impl Sealer {
     /// # Errors
     /// The text was sealed with another key, for another place, or is damaged.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretString, StoreError> {
-        let at = || format!("{} of {}", place.column, if place.appid.is_empty() { "the platform" } else { place.appid });
+        let at =
+            || format!("{} of {}", place.column, if place.appid.is_empty() { "the platform" } else { place.appid });
         let Some((id, rest)) = sealed.split_at_checked(ID_BYTES) else {
             return Err(StoreError::Inconsistent(format!("the sealed {} is damaged", at())));
         };

@@ -15,9 +15,7 @@ use sqlx::FromRow;
 
 use super::{Store, StoreError};
 use crate::domain::{
-    Endpoint, Limit, PlatformId,
-    limit::Per,
-    platform_time,
+    Endpoint, Limit, PlatformId, platform_time,
     ports::{PortError, Slice, SliceSource},
 };
 
@@ -73,7 +71,8 @@ impl SharedLimits {
         interval: Duration,
     ) -> Result<Slice, StoreError> {
         let interval_secs = interval.as_secs_f64() / SHARE;
-        let reserve = Limit::new(std::num::NonZeroU32::new(limit.count()).unwrap_or(std::num::NonZeroU32::MIN), limit.per());
+        let reserve =
+            Limit::new(std::num::NonZeroU32::new(limit.count()).unwrap_or(std::num::NonZeroU32::MIN), limit.per());
         let kept = f64::from(limit.burst().saturating_sub(reserve.burst())) * interval_secs;
         // An unlogged row is gone after a crash of Postgres, so its absence is noticed and mended at any time.
         for _ in 0..2 {

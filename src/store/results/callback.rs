@@ -71,16 +71,15 @@ async fn close_changed(
     changed: &[(&str, &Callback)],
 ) -> Result<(), StoreError> {
     let appids: Vec<&str> = changed.iter().map(|(appid, _)| *appid).collect();
-    let before: HashMap<String, (String, Option<Json<Value>>)> = sqlx::query_as::<_, (String, String, Option<Json<Value>>)>(
-        include_str!("../sql/callback_current_content.sql"),
-    )
-    .bind(context.platform)
-    .bind(&appids)
-    .fetch_all(&mut **transaction)
-    .await?
-    .into_iter()
-    .map(|(appid, state, config)| (appid, (state, config)))
-    .collect();
+    let before: HashMap<String, (String, Option<Json<Value>>)> =
+        sqlx::query_as::<_, (String, String, Option<Json<Value>>)>(include_str!("../sql/callback_current_content.sql"))
+            .bind(context.platform)
+            .bind(&appids)
+            .fetch_all(&mut **transaction)
+            .await?
+            .into_iter()
+            .map(|(appid, state, config)| (appid, (state, config)))
+            .collect();
     let mut rows = Vec::new();
     for (appid, callback) in changed {
         let Some((state, config)) = before.get(*appid) else { continue };

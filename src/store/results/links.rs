@@ -138,10 +138,8 @@ pub(super) async fn write_invitations(
         .bind(invitations.iter().map(|(key, _)| key.counterpart.as_str()).collect::<Vec<_>>())
         .fetch_all(&mut **transaction)
         .await?;
-    let answers: HashMap<(&str, &str), &InviteAnswer> = invitations
-        .iter()
-        .map(|(key, answer)| ((key.appid.as_str(), key.counterpart.as_str()), *answer))
-        .collect();
+    let answers: HashMap<(&str, &str), &InviteAnswer> =
+        invitations.iter().map(|(key, answer)| ((key.appid.as_str(), key.counterpart.as_str()), *answer)).collect();
     let mut moved = Vec::with_capacity(rows.len());
     let mut polled = Vec::new();
     for row in rows {
@@ -253,15 +251,12 @@ async fn write_moved(
 fn invitation(link: &Link, now: DateTime<Utc>) -> (Option<&'static str>, Option<&'static str>, Option<DateTime<Utc>>) {
     match link.state {
         LinkState::Wanted => (None, None, Some(now)),
-        LinkState::Invited
-        | LinkState::WaitingOfficialAccount
-        | LinkState::WaitingMiniProgram
-        | LinkState::Linked => (Some("done"), None, None),
-        LinkState::Refused
-        | LinkState::Vanished
-        | LinkState::Stale
-        | LinkState::Blocked
-        | LinkState::Unlinked => (Some("skipped"), Some(link.state.name()), None),
+        LinkState::Invited | LinkState::WaitingOfficialAccount | LinkState::WaitingMiniProgram | LinkState::Linked => {
+            (Some("done"), None, None)
+        }
+        LinkState::Refused | LinkState::Vanished | LinkState::Stale | LinkState::Blocked | LinkState::Unlinked => {
+            (Some("skipped"), Some(link.state.name()), None)
+        }
         LinkState::Deferred => (Some("deferred"), Some("quota_month"), link.deferred_until),
     }
 }
