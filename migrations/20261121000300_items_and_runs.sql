@@ -12,6 +12,7 @@ create table item (
   leased_by   uuid,
   fence       bigint      not null default 0,
   attempts    smallint    not null default 0,
+  slowed      smallint    not null default 0,
   recorded_at timestamptz,
   done_at     timestamptz,
   outcome     text,
@@ -33,6 +34,7 @@ comment on column item.held is 'A merchant''s hold covers this item; kept by a t
 comment on column item.leased_by is 'The process that holds the lease; null when not leased.';
 comment on column item.fence is 'Grows with every claim; a record with an older fence changes nothing.';
 comment on column item.attempts is 'Failed tries of the present work. Being slowed down or interrupted does not count.';
+comment on column item.slowed is 'Times in a row that WeChat told us to slow down for this item.';
 comment on column item.recorded_at is 'When any outcome was last recorded.';
 comment on column item.done_at is 'When the check last ended well.';
 create index item_due on item (platform_id, check_name, due_at, appid, counterpart) where not held and due_at < 'infinity';

@@ -32,6 +32,8 @@ pub struct Claim {
     pub fence: i64,
     /// Failed tries of the present work.
     pub attempts: u32,
+    /// Times in a row that WeChat told us to slow down for this item.
+    pub slowed: u32,
     /// The merchant's stored token, when there is one.
     pub token: Option<StoredToken>,
     /// When `token.good_for` was true.
@@ -46,6 +48,7 @@ struct ClaimRow {
     counterpart: String,
     fence: i64,
     attempts: i16,
+    slowed: i16,
     now: DateTime<Utc>,
     access_sealed: Option<Vec<u8>>,
     good_for_secs: Option<f64>,
@@ -101,6 +104,7 @@ impl Store {
             key: ItemKey { platform: wish.platform, appid: row.appid, check: wish.check, counterpart: row.counterpart },
             fence: row.fence,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
+            slowed: u32::try_from(row.slowed).unwrap_or(0),
             token,
             claimed_at: asked,
             leased_until: asked + self.lease,

@@ -12,6 +12,9 @@ update item i
        attempts    = case when s.outcome is null then i.attempts
                           when s.outcome = 'again' then i.attempts + s.counts::int
                           else 0 end,
+       slowed      = case when s.outcome is null then i.slowed
+                          when s.outcome = 'again' and s.class = 'quota_minute' then i.slowed + 1
+                          else 0 end,
        recorded_at = case when s.outcome is null then i.recorded_at else m.now end,
        done_at     = case when s.outcome = 'done' then m.now else i.done_at end,
        outcome     = coalesce(s.outcome, i.outcome),

@@ -1,0 +1,165 @@
+//! What becomes of a claim whose call failed in a way that is the same for every check. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::{CallError, CheckName, Class, Outcome, TokenFault, check::DAILY, platform_time};
+
+/// Tries of a passing failure before the item counts as failed until tomorrow.
+pub const ATTEMPTS_MAX: u32 = 3;
+/// Tries of an answer that is in no table.
+const UNKNOWN_ATTEMPTS_MAX: u32 = 2;
+/// Times in a row that an item waits for the next minute before it waits for an hour.
+const SLOWED_MAX: u32 = 5;
+/// Waits before the second and third try.
+const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// What only a person or an authorization can change is looked at again after this, should nobody tell us.
+const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400 - 4 * 3600);
+
+/// What is known about a claim when its call has failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// The check.
+    pub check: CheckName,
+    /// Failed tries before this one.
+    pub attempts: u32,
+    /// Times in a row that the item was slowed down before.
+    pub slowed: u32,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// A random share from 0 to 1, so that what failed together does not come back together.
+    pub jitter: f64,
+}
+
+impl Tried {
+    fn after(self, wait: Duration) -> DateTime<Utc> {
+        self.now + TimeDelta::from_std(wait).unwrap_or_default()
+    }
+
+    fn scattered(self, at: DateTime<Utc>, over: Duration) -> DateTime<Utc> {
+        at + TimeDelta::from_std(over.mul_f64(self.jitter.clamp(0.0, 1.0))).unwrap_or_default()
+    }
+
+    fn again(self, attempts_max: u32, reason: &str) -> Outcome {
+        if self.attempts + 1 >= attempts_max {
+            return self.failed(reason);
+        }
+        let index = usize::try_from(self.attempts).unwrap_or(0).min(BACKOFF.len() - 1);
+        let due_at = self.scattered(self.after(BACKOFF[index]), BACKOFF[index] / 5);
+        Outcome::Again { due_at, reason: reason.to_owned(), attempt: true }
+    }
+
+    fn failed(self, reason: &str) -> Outcome {
+        Outcome::Failed { due_at: self.after(DAILY), reason: reason.to_owned() }
+    }
+
+    fn skipped(self, reason: &str) -> Outcome {
+        Outcome::Skipped { due_at: Some(self.after(LOOK_AGAIN)), reason: reason.to_owned() }
+    }
+
+    fn wait(self, wait: Duration, reason: &str) -> Outcome {
+        Outcome::Again { due_at: self.after(wait), reason: reason.to_owned(), attempt: false }
+    }
+}
+
+/// Settles a failed call by its class. `None`: a fault of the whole platform, for the breaker to decide on.
+#[must_use]
+pub fn settle(error: &CallError, tried: Tried) -> Option<Outcome> {
+    if let CallError::NoToken(fault) = error {
+        return settle_token_fault(fault, tried);
+    }
+    let class = error.class();
+    Some(match class {
+        Class::Transient => tried.again(ATTEMPTS_MAX, class.name()),
+        Class::Token => tried.again(ATTEMPTS_MAX, "token_refused"),
+        Class::Permission | Class::NotApplicable => tried.skipped(class.name()),
+        Class::Withdrawn => Outcome::Skipped { due_at: None, reason: class.name().to_owned() },
+        Class::QuotaMinute if tried.slowed < SLOWED_MAX => Outcome::Again {
+            due_at: tried.scattered(platform_time::next_minute(tried.now), Duration::from_secs(5)),
+            reason: class.name().to_owned(),
+            attempt: false,
+        },
+        Class::QuotaMinute => {
+            let until = tried.scattered(tried.after(Duration::from_secs(3600)), Duration::from_secs(600));
+            Outcome::Deferred { until, reason: class.name().to_owned() }
+        }
+        Class::QuotaDay => {
+            let until = tried.scattered(platform_time::next_midnight(tried.now), Duration::from_secs(900));
+            Outcome::Deferred { until, reason: class.name().to_owned() }
+        }
+        Class::QuotaMonth => {
+            let until = tried.scattered(platform_time::next_month(tried.now), Duration::from_secs(900));
+            Outcome::Deferred { until, reason: class.name().to_owned() }
+        }
+        Class::Human => tried.skipped(class.name()),
+        // A success of another endpoint's step that this check did not expect is a fault of ours.
+        Class::Ok | Class::Pending | Class::Already | Class::Bug => tried.failed(Class::Bug.name()),
+        Class::Unknown => tried.again(UNKNOWN_ATTEMPTS_MAX, class.name()),
+        Class::Halt => return None,
+    })
+}
+
+fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
+    match fault {
+        TokenFault::BeingRefreshed => Some(tried.wait(Duration::from_secs(2), "token_being_refreshed")),
+        TokenFault::CoolingDown { wait, .. } => Some(if tried.attempts + 1 >= ATTEMPTS_MAX {
+            tried.failed("token_refresh_failed")
+        } else {
+            Outcome::Again {
+                due_at: tried.after(*wait + Duration::from_secs(1)),
+                reason: "token_refresh_failed".to_owned(),
+                attempt: true,
+            }
+        }),
+        TokenFault::Lost(_) => Some(tried.skipped("token_lost")),
+        TokenFault::Withdrawn => {
+            Some(Outcome::Skipped { due_at: None, reason: Class::Withdrawn.name().to_owned() })
+        }
+        TokenFault::Platform { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(attempts: u32, slowed: u32) -> Tried {
+        let now = DateTime::from_timestamp(1_800_000_030, 0).unwrap();
+        Tried { check: CheckName::Phone, attempts, slowed, now, jitter: 0.0 }
+    }
+
+    fn refused(class: Class) -> CallError {
+        CallError::Refused { errcode: 1, class, errmsg: String::new(), rid: None }
+    }
+
+    #[test]
+    fn the_third_passing_failure_is_the_last_of_the_day() {
+        let error = CallError::Status(502);
+        let outcome = |attempts| settle(&error, tried(attempts, 0)).unwrap();
+        assert_eq!((outcome(0).name(), outcome(1).name(), outcome(2).name()), (Some("again"), Some("again"), Some("failed")));
+    }
+
+    #[test]
+    fn being_slowed_down_uses_up_no_attempt_and_ends_in_an_hour_s_wait() {
+        let error = refused(Class::QuotaMinute);
+        let outcome = |slowed| settle(&error, tried(2, slowed)).unwrap();
+        assert!(matches!(outcome(0), Outcome::Again { attempt: false, .. }));
+        assert_eq!(outcome(0).due_at().unwrap().timestamp() % 60, 0);
+        assert_eq!(outcome(SLOWED_MAX).name(), Some("deferred"));
+    }
+
+    #[test]
+    fn only_a_halt_is_left_to_the_breaker() {
+        for class in Class::ALL {
+            assert_eq!(settle(&refused(*class), tried(0, 0)).is_none(), *class == Class::Halt, "{class}");
+        }
+    }
+
+    #[test]
+    fn a_permission_that_is_missing_is_skipped_and_a_lost_token_as_well() {
+        assert_eq!(settle(&refused(Class::Permission), tried(0, 0)).unwrap().name(), Some("skipped"));
+        let lost = CallError::NoToken(TokenFault::Lost("gone".to_owned()));
+        assert_eq!(settle(&lost, tried(0, 0)).unwrap().reason(), Some("token_lost"));
+    }
+}
