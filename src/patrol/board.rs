@@ -1,0 +1,163 @@
+//! What is wanted now: which checks are to be claimed for, and for whom. Looked up in Postgres a few times a minute,
+//! read by every lane.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use uuid::Uuid;
+
+use super::{Inner, Until, close, halt};
+use crate::{
+    domain::CheckName,
+    store::{
+        StoreError,
+        runs::{OpenRun, RunState, Shut},
+    },
+};
+
+/// How often the board is looked up when nothing happens.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// For whom a check is to be claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Every merchant.
+    All,
+    /// These merchants.
+    Only(Arc<Vec<String>>),
+}
+
+/// A check's place on the board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// For whom.
+    pub scope: Scope,
+    /// The run that the work is booked under.
+    pub run: Uuid,
+    /// Claim this many items at most, one by one: the platform is being probed.
+    pub probe: bool,
+}
+
+/// What is wanted now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Board {
+    /// Checks that are to be claimed for.
+    pub wanted: HashMap<CheckName, Wanted>,
+}
+
+/// The board of these runs: each check that is open in some run and not shut.
+fn wanted(runs: &[OpenRun], shut: &[Shut], messages: bool, probe: bool) -> Board {
+    let mut board = Board::default();
+    for run in runs {
+        if !run.planned {
+            continue;
+        }
+        for check in &run.checks {
+            let mute = check.messages_people() && (run.dry_run || !messages || probe);
+            if mute || shut.iter().any(|shut| shut.check == *check) {
+                continue;
+            }
+            let scope = match &run.merchants {
+                None => Scope::All,
+                Some(merchants) => Scope::Only(Arc::new(merchants.clone())),
+            };
+            board
+                .wanted
+                .entry(*check)
+                .and_modify(|known| match (&mut known.scope, &scope) {
+                    (Scope::All, _) => {}
+                    (known, Scope::All) => *known = Scope::All,
+                    (Scope::Only(known), Scope::Only(more)) => {
+                        let mut union: Vec<String> = known.iter().chain(more.iter()).cloned().collect();
+                        union.sort();
+                        union.dedup();
+                        *known = Arc::new(union);
+                    }
+                })
+                .or_insert(Wanted { scope, run: run.run_id, probe });
+        }
+    }
+    board
+}
+
+/// Keeps the board until the work is over. Answers how the awaited run ended; `None`: stopped before that.
+pub(super) async fn keep(
+    inner: &Arc<Inner>,
+    board: &watch::Sender<Board>,
+    until: Until,
+) -> Option<(RunState, Option<String>)> {
+    let mut away_since: Option<Instant> = None;
+    loop {
+        match look(inner, board, until).await {
+            Ok(Some(ended)) => return Some(ended),
+            Ok(None) => {
+                if away_since.take().is_some() {
+                    tracing::info!("Postgres is back");
+                }
+            }
+            Err(error) => {
+                if away_since.is_none() {
+                    tracing::warn!(%error, "Postgres does not answer; the work goes on when it is back");
+                    away_since = Some(Instant::now());
+                }
+            }
+        }
+        inner.progress.set_database_away(away_since.is_some());
+        let next = Instant::now() + EVERY;
+        tokio::select! {
+            () = inner.stop.cancelled() => return None,
+            () = inner.look.notified() => {}
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+/// Looks once: plans and closes runs, and writes the board.
+async fn look(
+    inner: &Arc<Inner>,
+    board: &watch::Sender<Board>,
+    until: Until,
+) -> Result<Option<(RunState, Option<String>)>, StoreError> {
+    let platform = inner.platform.id;
+    let mut runs = inner.store.open_runs(platform).await?;
+    for run in &mut runs {
+        if !run.planned {
+            close::plan(inner, run).await?;
+            run.planned = true;
+        }
+    }
+    let mut ended = None;
+    if !runs.is_empty() {
+        let shut = inner.store.shut_checks(platform).await?;
+        let breaker = halt::consult(inner, until).await?;
+        let halted = match &breaker {
+            halt::Consulted::Working => None,
+            halt::Consulted::Probing => None,
+            halt::Consulted::Halted { reason } => Some(reason.clone()),
+        };
+        let probing = matches!(breaker, halt::Consulted::Probing);
+        let next = if halted.is_some() { Board::default() } else { wanted(&runs, &shut, inner.settings.messages, probing) };
+        board.send_if_modified(|known| {
+            let changed = *known != next;
+            if changed {
+                *known = next;
+            }
+            changed
+        });
+        for run in &runs {
+            close::if_over(inner, run, &shut, halted.as_deref()).await?;
+        }
+    } else {
+        board.send_if_modified(|known| !std::mem::take(&mut known.wanted).is_empty());
+    }
+    if let Until::RunCloses(run) = until {
+        let (state, reason) = inner.store.run_state(run).await?;
+        if state != RunState::Open {
+            ended = Some((state, reason));
+        }
+    }
+    Ok(ended)
+}

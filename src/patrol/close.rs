@@ -1,0 +1,122 @@
+//! Planning and closing runs. A run belongs to no process: whoever finds it unplanned plans it, whoever finds nothing
+//! left closes it, by one conditional update.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Inner;
+use crate::{
+    domain::CheckName,
+    store::{
+        StoreError,
+        runs::{OpenRun, RunState, Shut},
+    },
+};
+
+/// Gives every merchant its items, makes due what the run asks for, and counts what is to be done.
+pub(super) async fn plan(inner: &Inner, run: &OpenRun) -> Result<(), StoreError> {
+    let planned = inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+    if run.all {
+        inner.store.make_due(run.run_id).await?;
+    }
+    inner.store.mark_planned(run.run_id).await?;
+    tracing::debug!(run.id = %run.run_id, merchants = planned.merchants, wishes = planned.wishes, "planned");
+    for count in inner.store.due_counts(inner.platform.id, &run.checks, run.merchants.as_deref()).await? {
+        if let Ok(check) = count.check_name.parse::<CheckName>() {
+            inner.progress.expect(check, u64::try_from(count.items).unwrap_or(0));
+            tracing::info!(
+                run.id = %run.run_id,
+                check.name = check.name(),
+                calls = count.items,
+                refreshes = count.refreshes,
+                "due"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Closes a run that has nothing left, or that must end.
+pub(super) async fn if_over(
+    inner: &Arc<Inner>,
+    run: &OpenRun,
+    shut: &[Shut],
+    halted: Option<&str>,
+) -> Result<(), StoreError> {
+    let (state, reason) = if let Some(halted) = halted {
+        (RunState::Halted, Some(halted.to_owned()))
+    } else if run.overdue {
+        (RunState::Interrupted, Some("the deadline is over".to_owned()))
+    } else {
+        // While calls are under way there is something left; asking Postgres would be a statement for nothing.
+        if inner.progress.under_way() > 0 {
+            return Ok(());
+        }
+        let open: Vec<CheckName> =
+            run.checks.iter().copied().filter(|check| !shut.iter().any(|shut| shut.check == *check)).collect();
+        let open: Vec<CheckName> =
+            open.into_iter().filter(|check| !(run.dry_run && check.messages_people())).collect();
+        if inner.store.unfinished(inner.platform.id, &open, run.merchants.as_deref()).await? {
+            return Ok(());
+        }
+        (RunState::Complete, None)
+    };
+    close(inner, run, state, reason.as_deref(), shut).await
+}
+
+async fn close(
+    inner: &Inner,
+    run: &OpenRun,
+    state: RunState,
+    reason: Option<&str>,
+    shut: &[Shut],
+) -> Result<(), StoreError> {
+    // What became known in mid-run (a withdrawal, a hold) must have reached the items before they are counted.
+    inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+    let left_because = match state {
+        RunState::Halted => Some("halted"),
+        RunState::Interrupted => Some("interrupted"),
+        RunState::Complete if run.dry_run => Some("dry_run"),
+        RunState::Complete | RunState::Open | RunState::Skipped => None,
+    };
+    if !inner.store.close_run(run, state, reason, left_because, shut).await? {
+        return Ok(());
+    }
+    let coverage = inner.store.coverage(run.run_id).await?;
+    for row in &coverage {
+        tracing::info!(
+            run.id = %run.run_id,
+            check.name = row.check_name,
+            total = row.total,
+            done = row.done,
+            fresh = row.fresh,
+            skipped = row.skipped,
+            deferred = row.deferred,
+            failed = row.failed,
+            "coverage"
+        );
+        if !row.adds_up() {
+            tracing::error!(run.id = %run.run_id, check.name = row.check_name, "the coverage does not add up");
+        }
+    }
+    let name: &'static str = state.into();
+    let schedule = run.schedule.as_deref().unwrap_or("once");
+    tracing::info!(run.id = %run.run_id, run.schedule = schedule, run.state = name, reason, "run closed");
+    metrics::counter!("wxpatrol_runs_total", "state" => name).increment(1);
+    Ok(())
+}
+
+/// Closes a run that this process can not finish, and answers how it ended.
+pub(super) async fn interrupted(
+    inner: &Inner,
+    run: Uuid,
+    reason: &str,
+) -> Result<(RunState, Option<String>), StoreError> {
+    let open = inner.store.open_runs(inner.platform.id).await?;
+    if let Some(run) = open.iter().find(|open| open.run_id == run) {
+        let shut = inner.store.shut_checks(inner.platform.id).await?;
+        close(inner, run, RunState::Interrupted, Some(reason), &shut).await?;
+    }
+    inner.store.run_state(run).await
+}

@@ -1,0 +1,105 @@
+//! Faults of the whole platform. One odd merchant must not stop the others: a halt code opens the breaker only when two
+//! calls in a row say so, with no success between them; a fault of the platform's own token opens it at once.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::{Inner, Until};
+use crate::{
+    domain::{CallError, CheckName, TokenFault, errcode},
+    store::StoreError,
+};
+
+#[derive(Default)]
+pub(super) struct HaltWatch {
+    in_a_row: AtomicU32,
+    open: AtomicBool,
+}
+
+/// What the breaker says to a run.
+pub(super) enum Consulted {
+    /// The platform works.
+    Working,
+    /// The platform is halted, and this process may try one merchant.
+    Probing,
+    /// The platform is halted.
+    Halted {
+        /// What to do about it.
+        reason: String,
+    },
+}
+
+/// Asks the breaker, and takes the probe when it is time. A person who waits for a run probes at once.
+pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, StoreError> {
+    let platform = inner.platform.id;
+    let breaker = inner.store.breaker(platform).await?;
+    if !breaker.halted {
+        inner.halt.open.store(false, Ordering::Relaxed);
+        return Ok(Consulted::Working);
+    }
+    let reason = breaker.halt_reason.unwrap_or_default();
+    // This process said so itself: nothing has changed since.
+    if inner.halt.open.load(Ordering::Relaxed) && until != Until::Stopped {
+        return Ok(Consulted::Halted { reason });
+    }
+    if inner.progress.probing() {
+        return Ok(Consulted::Probing);
+    }
+    if inner.store.take_probe(platform, until != Until::Stopped).await? {
+        tracing::info!(platform.id = platform, "probing the halted platform with one merchant");
+        inner.progress.set_probing(true);
+        return Ok(Consulted::Probing);
+    }
+    Ok(Consulted::Halted { reason })
+}
+
+impl Inner {
+    /// A call succeeded, or failed in a way that is the merchant's own: the platform works.
+    pub(super) async fn platform_works(&self) {
+        self.halt.in_a_row.store(0, Ordering::Relaxed);
+        if self.progress.probing() {
+            self.progress.set_probing(false);
+            match self.store.close_breaker(self.platform.id).await {
+                Ok(_) => tracing::info!(platform.id = self.platform.id, "the platform works again"),
+                Err(error) => tracing::warn!(%error, "the breaker could not be closed"),
+            }
+            self.look.notify_one();
+        }
+    }
+
+    /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
+    pub(super) async fn platform_fault(&self, check: CheckName, error: &CallError) -> bool {
+        let in_a_row = self.halt.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let certain = matches!(error, CallError::NoToken(TokenFault::Platform { .. })) || self.progress.probing();
+        if !certain && in_a_row < 2 {
+            return false;
+        }
+        self.progress.set_probing(false);
+        if self.halt.open.swap(true, Ordering::Relaxed) {
+            return true;
+        }
+        let reason = reason(check, error);
+        tracing::error!(platform.id = self.platform.id, errcode = error.errcode(), reason, "the platform is halted");
+        if let Err(error) = self.store.open_breaker(self.platform.id, error.errcode(), &reason).await {
+            tracing::warn!(%error, "the breaker could not be written; the next halt writes it");
+            self.halt.open.store(false, Ordering::Relaxed);
+        }
+        self.look.notify_one();
+        true
+    }
+
+    /// Whether this process has seen the platform halted.
+    pub(super) fn halted(&self) -> bool {
+        self.halt.open.load(Ordering::Relaxed)
+    }
+}
+
+/// What to do, in one sentence.
+fn reason(check: CheckName, error: &CallError) -> String {
+    if let CallError::NoToken(TokenFault::Platform { reason, .. }) = error {
+        return reason.clone();
+    }
+    match error.errcode().and_then(|code| errcode::lookup(check.endpoint(), code).map(|row| (code, row))) {
+        Some((code, row)) => format!("errcode {code}: {}. {}", row.meaning_en.trim_end_matches('.'), row.remedy_en),
+        None => error.to_string(),
+    }
+}

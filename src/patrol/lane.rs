@@ -1,0 +1,284 @@
+//! A lane carries one check from its claims to its calls: claims in batches as long as there is room, sees to tokens,
+//! asks the limit, then takes a slot.
+//!
+//! A blocked endpoint or merchant holds no slot and delays no other lane.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Inner, PatrolSettings,
+    board::{Board, Scope, Wanted},
+    step,
+};
+use crate::{
+    domain::{CheckName, Endpoint, Outcome, Settled},
+    store::claim::{Claim, ClaimWish},
+};
+
+/// Claims under way in one lane at most, when no limit says less.
+const WINDOW_MAX: usize = 2_000;
+/// A dry lane looks again after this, should nobody wake it.
+const DRY: Duration = Duration::from_secs(2);
+
+/// A claim on its way, with its share of the lane's room.
+pub(super) struct Way {
+    pub claim: Claim,
+    _room: OwnedSemaphorePermit,
+}
+
+/// How many claims of an endpoint may be under way: what its limit admits in a third of the lease.
+pub(super) fn window(settings: &PatrolSettings, endpoint: Endpoint, lease: Duration) -> usize {
+    let Some(interval) = settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval) else {
+        return WINDOW_MAX;
+    };
+    let admitted = (lease / 3).as_secs_f64() / interval.as_secs_f64().max(f64::EPSILON);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is clamped to a small range")]
+    let admitted = admitted.clamp(1.0, WINDOW_MAX as f64) as usize;
+    admitted
+}
+
+/// Runs one lane until the engine stops.
+pub(super) async fn run(
+    inner: Arc<Inner>,
+    index: usize,
+    board: watch::Receiver<Board>,
+    settled: mpsc::Sender<Settled>,
+) {
+    let check = inner.checks[index].name();
+    let window = window(&inner.settings, check.endpoint(), inner.store.lease());
+    let (ready, ways) = mpsc::channel::<Way>(window);
+    let tasks = TaskTracker::new();
+    let dispatcher = tokio::spawn(dispatch(Arc::clone(&inner), index, ways, settled.clone()));
+    claim(&inner, check, window, board, &ready, &settled, &tasks).await;
+    drop(ready);
+    tasks.close();
+    tasks.wait().await;
+    if let Err(error) = dispatcher.await {
+        tracing::error!(%error, check.name = check.name(), "the lane ended in a bug; its claims come due again");
+    }
+}
+
+async fn claim(
+    inner: &Arc<Inner>,
+    check: CheckName,
+    window: usize,
+    mut board: watch::Receiver<Board>,
+    ready: &mpsc::Sender<Way>,
+    settled: &mpsc::Sender<Settled>,
+    tasks: &TaskTracker,
+) {
+    let room = Arc::new(Semaphore::new(window));
+    loop {
+        let wanted = board.borrow_and_update().wanted.get(&check).cloned();
+        let Some(wanted) = wanted.filter(|_| !inner.halted()) else {
+            tokio::select! {
+                () = inner.stop.cancelled() => return,
+                changed = board.changed() => if changed.is_err() { return },
+            }
+            continue;
+        };
+        // Half a window at a time, so that statements stay few.
+        let batch = if wanted.probe { 1 } else { window.div_ceil(2) };
+        let Some(permits) = take_room(inner, &room, batch).await else { return };
+        let claimed = claim_batch(inner, check, &wanted, batch).await;
+        let dry = claimed.len() < batch;
+        deliver(inner, claimed, permits, ready, settled, tasks).await;
+        if dry {
+            tokio::select! {
+                () = inner.stop.cancelled() => return,
+                () = inner.recorded.notified() => {}
+                changed = board.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(DRY) => {}
+            }
+        }
+        if wanted.probe {
+            // One try; the board says what follows from it.
+            tokio::select! {
+                () = inner.stop.cancelled() => return,
+                changed = board.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+async fn take_room(inner: &Inner, room: &Arc<Semaphore>, batch: usize) -> Option<OwnedSemaphorePermit> {
+    let batch = u32::try_from(batch).unwrap_or(u32::MAX);
+    tokio::select! {
+        () = inner.stop.cancelled() => None,
+        permits = Arc::clone(room).acquire_many_owned(batch) => permits.ok(),
+    }
+}
+
+async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: usize) -> Vec<Claim> {
+    let merchants = match &wanted.scope {
+        Scope::All => None,
+        Scope::Only(merchants) => Some(merchants.as_slice()),
+    };
+    let wish = ClaimWish {
+        platform: inner.platform.id,
+        check,
+        gate: check.gate(),
+        items_max: u32::try_from(batch).unwrap_or(u32::MAX),
+        merchants,
+    };
+    inner.progress.book_under(wanted.run);
+    match inner.store.claim(wish).await {
+        Ok(claims) => {
+            if !claims.is_empty() {
+                inner.progress.claimed(check, claims.len() as u64);
+                metrics::counter!("wxpatrol_claims_total", "check" => check.name()).increment(claims.len() as u64);
+            }
+            claims
+        }
+        Err(error) => {
+            tracing::warn!(check.name = check.name(), %error, "claiming waits for Postgres");
+            Vec::new()
+        }
+    }
+}
+
+/// Sends claims on: those with a live token at once, the others when theirs is refreshed.
+async fn deliver(
+    inner: &Arc<Inner>,
+    claims: Vec<Claim>,
+    mut permits: OwnedSemaphorePermit,
+    ready: &mpsc::Sender<Way>,
+    settled: &mpsc::Sender<Settled>,
+    tasks: &TaskTracker,
+) {
+    let mut waiting = Vec::new();
+    for claim in claims {
+        let Some(room) = permits.split(1) else { break };
+        let way = Way { claim, _room: room };
+        if inner.wechat.live(way.claim.token.as_ref()) {
+            if ready.send(way).await.is_err() {
+                return;
+            }
+        } else {
+            waiting.push(way);
+        }
+    }
+    drop(permits);
+    for way in waiting {
+        let refresh = tokio::select! {
+            () = inner.stop.cancelled() => None,
+            refresh = Arc::clone(&inner.refreshes).acquire_owned() => refresh.ok(),
+        };
+        let Some(refresh) = refresh else {
+            hand_back(inner, &way.claim, settled, Outcome::Back).await;
+            continue;
+        };
+        let (inner, ready, settled) = (Arc::clone(inner), ready.clone(), settled.clone());
+        tasks.spawn(async move {
+            let way = freshen(&inner, way, &settled).await;
+            drop(refresh);
+            if let Some(way) = way
+                && let Err(lost) = ready.send(way).await
+            {
+                hand_back(&inner, &lost.0.claim, &settled, Outcome::Back).await;
+            }
+        });
+    }
+}
+
+/// Sees to a merchant's token. `None`: there is none, and the claim is settled.
+async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settled>) -> Option<Way> {
+    if inner.halted() || Instant::now() + inner.store.lease() / 2 > way.claim.leased_until {
+        hand_back(inner, &way.claim, settled, Outcome::Back).await;
+        return None;
+    }
+    let began = Instant::now();
+    match inner.wechat.fresh_token(&inner.platform, &way.claim.key.appid, way.claim.token.take()).await {
+        Ok(token) => {
+            way.claim.token = Some(token);
+            way.claim.claimed_at = Instant::now();
+            Some(way)
+        }
+        Err(error) => {
+            let outcome = step::failed(inner, &way.claim, &error, began.elapsed(), None).await;
+            settled.send(outcome).await.ok();
+            None
+        }
+    }
+}
+
+async fn hand_back(inner: &Inner, claim: &Claim, settled: &mpsc::Sender<Settled>, outcome: Outcome) {
+    let back = Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome,
+        call: None,
+        finding: None,
+        intent: None,
+        free_at: None,
+    };
+    if settled.send(back).await.is_err() {
+        inner.progress.over(1);
+    }
+}
+
+async fn dispatch(inner: Arc<Inner>, index: usize, mut ways: mpsc::Receiver<Way>, settled: mpsc::Sender<Settled>) {
+    let endpoint = inner.checks[index].name().endpoint();
+    let tasks = TaskTracker::new();
+    while let Some(way) = ways.recv().await {
+        let Some(slot) = admit(&inner, endpoint, &way, &settled).await else { continue };
+        let (inner, settled) = (Arc::clone(&inner), settled.clone());
+        tasks.spawn(async move {
+            let outcome = step::take(&inner, index, &way.claim).await;
+            drop(slot);
+            if settled.send(outcome).await.is_err() {
+                inner.progress.over(1);
+            }
+            drop(way);
+        });
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Waits for the limit, then for a slot. `None`: the claim went back.
+async fn admit(
+    inner: &Arc<Inner>,
+    endpoint: Endpoint,
+    way: &Way,
+    settled: &mpsc::Sender<Settled>,
+) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if inner.stop.is_cancelled() || inner.halted() {
+            hand_back(inner, &way.claim, settled, Outcome::Back).await;
+            return None;
+        }
+        let permit = tokio::select! {
+            () = inner.stop.cancelled() => continue,
+            permit = inner.pace.permit(inner.platform.id, endpoint) => permit,
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(closed) => {
+                inner.progress.waits_for(Some(format!("{} is closed for {} s", endpoint.name(), closed.wait.as_secs())));
+                let due_at = inner.now() + chrono::TimeDelta::from_std(closed.wait).unwrap_or_default();
+                let wait = Outcome::Again { due_at, reason: "endpoint_closed".to_owned(), attempt: false };
+                hand_back(inner, &way.claim, settled, wait).await;
+                return None;
+            }
+        };
+        // The lease must outlast the call; what does not fit is claimed afresh.
+        if Instant::now() + inner.step_max() > way.claim.leased_until {
+            hand_back(inner, &way.claim, settled, Outcome::Back).await;
+            return None;
+        }
+        let slot = tokio::select! {
+            () = inner.stop.cancelled() => continue,
+            slot = Arc::clone(&inner.slots).acquire_owned() => slot.ok()?,
+        };
+        if permit.still_good() {
+            return Some(slot);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The engine: plan -> claim -> pace -> intend -> call -> classify -> judge -> settle -> record.
+//!
+//! ```text
+//! board    what is wanted: open runs, held and closed checks, the breaker      (one task, a few statements a second)
+//! lane     claims in batches, sees to tokens, paces, takes a slot              (two tasks for each check)
+//! step     intends, calls, judges and settles one claim                        (one short task for each call)
+//! recorder records settled claims in batches                                   (one task)
+//! close    closes runs that have nothing left, with their coverage             (the board's task)
+//! ```
+//!
+//! Cron, `--once`, `demo` and the tests all take this one way. Channels are bounded, memory does not grow with the number
+//! of merchants, and no transaction is open while HTTP is.
+
+mod board;
+mod close;
+mod closures;
+mod halt;
+mod lane;
+pub mod progress;
+mod recorder;
+pub mod settle;
+mod step;
+pub mod sync;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    checks::{self, Check},
+    domain::{CheckName, Endpoint, Limit, Settled, link::Patience, message::MessagePolicy},
+    store::{Store, StoreError, record::RecordContext, runs::RunState},
+    wechat::{Pace, Platform, Wechat},
+};
+
+pub use progress::{CheckProgress, Progress};
+
+/// What the engine is told by the configuration.
+#[derive(Debug, Clone)]
+pub struct PatrolSettings {
+    /// Calls in flight at most.
+    pub calls_max: usize,
+    /// How long one call may take in all, its one repeat with a fresh token included twice.
+    pub call_deadline: Duration,
+    /// The limits of the platform's endpoints; an endpoint without one is not limited.
+    pub limits: std::collections::HashMap<Endpoint, Limit>,
+    /// The limits of one merchant on an endpoint.
+    pub merchant_limits: std::collections::HashMap<Endpoint, Limit>,
+    /// What limits asks.
+    pub ask_policy: MessagePolicy,
+    /// What limits invitations.
+    pub invite_policy: MessagePolicy,
+    /// How long undecided invitations are waited for.
+    pub patience: Patience,
+    /// Whether messages to new merchants wait for an operator.
+    pub hold_new: bool,
+    /// Whether this process messages people at all; `false` for a dry run.
+    pub messages: bool,
+}
+
+/// The engine of one process and platform. Clones share it.
+#[derive(Clone)]
+pub struct Patrol {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    wechat: Arc<Wechat>,
+    pace: Arc<Pace>,
+    platform: Platform,
+    checks: Vec<Box<dyn Check>>,
+    settings: PatrolSettings,
+    slots: Arc<Semaphore>,
+    refreshes: Arc<Semaphore>,
+    halt: halt::HaltWatch,
+    slow_downs: closures::SlowDowns,
+    progress: Progress,
+    /// Something was recorded: a lane that was dry may find work.
+    recorded: Notify,
+    /// Something happened that the board must look at now.
+    look: Notify,
+    stop: CancellationToken,
+}
+
+/// How long the work goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until this run is closed.
+    RunCloses(Uuid),
+    /// Until [`Patrol::stop`].
+    Stopped,
+}
+
+impl Patrol {
+    /// An engine that is not working yet.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        wechat: Arc<Wechat>,
+        pace: Arc<Pace>,
+        platform: Platform,
+        settings: PatrolSettings,
+        stop: CancellationToken,
+    ) -> Self {
+        let refreshes = lane::window(&settings, Endpoint::ApiAuthorizerToken, store.lease()).min(256);
+        let inner = Inner {
+            checks: checks::all(settings.ask_policy.cooldown),
+            slots: Arc::new(Semaphore::new(settings.calls_max)),
+            refreshes: Arc::new(Semaphore::new(refreshes)),
+            halt: halt::HaltWatch::default(),
+            slow_downs: closures::SlowDowns::default(),
+            progress: Progress::default(),
+            recorded: Notify::new(),
+            look: Notify::new(),
+            store,
+            wechat,
+            pace,
+            platform,
+            settings,
+            stop,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The counters of this process's work.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.inner.progress
+    }
+
+    /// Lets the engine look for work at once: a tick opened a run.
+    pub fn look(&self) {
+        self.inner.look.notify_one();
+    }
+
+    /// Stops in order: no new claims, calls in flight finish and are recorded, leases go back.
+    pub fn stop(&self) {
+        self.inner.stop.cancel();
+    }
+
+    /// Works on every open run, and answers how the run ended that it was to wait for. Postgres may be away meanwhile:
+    /// the work goes on when it is back.
+    ///
+    /// # Errors
+    /// Postgres stayed away at the end, so that the state of the run is not known.
+    pub async fn work(&self, until: Until) -> Result<Option<(RunState, Option<String>)>, StoreError> {
+        let inner = &self.inner;
+        let tasks = TaskTracker::new();
+        let (settled, settlements) = mpsc::channel::<Settled>(2 * recorder::BATCH_MAX);
+        let (board, lookout) = watch::channel(board::Board::default());
+        let recorder = tokio::spawn(recorder::run(Arc::clone(inner), settlements));
+        for index in 0..inner.checks.len() {
+            if inner.checks[index].name().messages_people() && !inner.settings.messages {
+                continue;
+            }
+            tasks.spawn(lane::run(Arc::clone(inner), index, lookout.clone(), settled.clone()));
+        }
+        drop(settled);
+        let ended = board::keep(inner, &board, until).await;
+        inner.stop.cancel();
+        drop(board);
+        tasks.close();
+        tasks.wait().await;
+        // The lanes have dropped their ends of the channel: the recorder records what is left and ends.
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "the recorder ended in a bug; what it had not recorded comes due again by itself");
+        }
+        match inner.store.return_leases().await {
+            Ok(0) => {}
+            Ok(items) => tracing::info!(items, "leases went back"),
+            Err(error) => tracing::warn!(%error, "leases could not be given back; they end by themselves"),
+        }
+        if ended.is_none() && let Until::RunCloses(run) = until {
+            return close::interrupted(inner, run, "stopped by a signal").await.map(Some);
+        }
+        Ok(ended)
+    }
+}
+
+impl Inner {
+    fn now(&self) -> DateTime<Utc> {
+        self.store.now()
+    }
+
+    fn context(&self, run: Option<Uuid>) -> RecordContext {
+        RecordContext { platform: self.platform.id, run, patience: self.settings.patience }
+    }
+
+    fn policy(&self, check: CheckName) -> Option<&MessagePolicy> {
+        match check {
+            CheckName::Ask => Some(&self.settings.ask_policy),
+            CheckName::Invite => Some(&self.settings.invite_policy),
+            CheckName::Phone | CheckName::Callback | CheckName::Links => None,
+        }
+    }
+
+    /// The longest that a step may take after its permit: the call, and its one repeat with a fresh token.
+    fn step_max(&self) -> Duration {
+        self.settings.call_deadline + Duration::from_secs(2)
+    }
+}

@@ -1,0 +1,130 @@
+//! Counters of this process's work, for the progress line, `/readyz` and the metrics.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::domain::CheckName;
+
+/// The counters of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// The check.
+    pub check: CheckName,
+    /// Items that were due when the run was planned, and those claimed beyond that.
+    pub eligible: u64,
+    /// Items recorded, whatever became of them.
+    pub recorded: u64,
+}
+
+/// Counters; all of them only grow but `under_way`.
+#[derive(Default)]
+pub struct Progress {
+    eligible: [AtomicU64; 5],
+    claimed: [AtomicU64; 5],
+    recorded: [AtomicU64; 5],
+    under_way: AtomicU64,
+    lost: AtomicU64,
+    database_away: AtomicBool,
+    probing: AtomicBool,
+    waits_for: Mutex<Option<String>>,
+    last_claim: Mutex<Option<Instant>>,
+}
+
+fn slot(check: CheckName) -> usize {
+    match check {
+        CheckName::Phone => 0,
+        CheckName::Ask => 1,
+        CheckName::Callback => 2,
+        CheckName::Links => 3,
+        CheckName::Invite => 4,
+    }
+}
+
+impl Progress {
+    pub(super) fn expect(&self, check: CheckName, items: u64) {
+        self.eligible[slot(check)].fetch_max(items, Ordering::Relaxed);
+    }
+
+    pub(super) fn claimed(&self, check: CheckName, items: u64) {
+        self.claimed[slot(check)].fetch_add(items, Ordering::Relaxed);
+        self.under_way.fetch_add(items, Ordering::SeqCst);
+        *self.last_claim.lock().expect("nobody panics while holding the instant") = Some(Instant::now());
+        self.waits_for(None);
+    }
+
+    pub(super) fn recorded(&self, check: CheckName, written: bool) {
+        let counter = if written { &self.recorded[slot(check)] } else { &self.lost };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn over(&self, items: u64) {
+        self.under_way.fetch_sub(items, Ordering::SeqCst);
+    }
+
+    /// Claims that are neither recorded nor given up.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
+    /// Records that came too late: their lease was lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_database_away(&self, away: bool) {
+        self.database_away.store(away, Ordering::Relaxed);
+    }
+
+    /// Whether Postgres did not answer when it was last asked.
+    #[must_use]
+    pub fn database_away(&self) -> bool {
+        self.database_away.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_probing(&self, probing: bool) {
+        self.probing.store(probing, Ordering::Relaxed);
+    }
+
+    pub(super) fn probing(&self) -> bool {
+        self.probing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waits_for(&self, what: Option<String>) {
+        *self.waits_for.lock().expect("nobody panics while holding the text") = what;
+    }
+
+    /// What the work waits for, in a few words; `None`: it goes on.
+    #[must_use]
+    pub fn waiting(&self) -> Option<String> {
+        self.waits_for.lock().expect("nobody panics while holding the text").clone()
+    }
+
+    /// When this process last claimed something.
+    #[must_use]
+    pub fn last_claim(&self) -> Option<Instant> {
+        *self.last_claim.lock().expect("nobody panics while holding the instant")
+    }
+
+    /// The counters of every check that had anything to do.
+    #[must_use]
+    pub fn checks(&self) -> Vec<CheckProgress> {
+        CheckName::ALL
+            .iter()
+            .map(|check| {
+                let index = slot(*check);
+                let recorded = self.recorded[index].load(Ordering::Relaxed);
+                let claimed = self.claimed[index].load(Ordering::Relaxed);
+                let eligible = self.eligible[index].load(Ordering::Relaxed).max(claimed).max(recorded);
+                CheckProgress { check: *check, eligible, recorded }
+            })
+            .filter(|progress| progress.eligible > 0)
+            .collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! Records settled claims in batches: full ones at once, others after a moment, and all when nothing is under way.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use super::Inner;
+use crate::{
+    domain::{Outcome, Settled, check::DAILY},
+    store::StoreError,
+};
+
+/// Claims in one record at most.
+pub(super) const BATCH_MAX: usize = 1_000;
+/// How long a settled claim waits for company.
+const LINGER: Duration = Duration::from_millis(400);
+
+/// Records until every sender is gone.
+pub(super) async fn run(inner: Arc<Inner>, mut settlements: mpsc::Receiver<Settled>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while let Some(first) = settlements.recv().await {
+        batch.push(first);
+        let deadline = Instant::now() + LINGER;
+        while batch.len() < BATCH_MAX {
+            // Nothing else is on its way: there is no company to wait for.
+            if inner.progress.under_way() <= batch.len() as u64 {
+                break;
+            }
+            match tokio::time::timeout_at(deadline, settlements.recv()).await {
+                Ok(Some(settled)) => batch.push(settled),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let size = batch.len() as u64;
+        record(&inner, std::mem::take(&mut batch)).await;
+        inner.progress.over(size);
+        inner.recorded.notify_waiters();
+        if inner.progress.under_way() == 0 {
+            inner.look.notify_one();
+        }
+        batch.reserve(BATCH_MAX);
+    }
+}
+
+/// Records a batch, whatever it takes: halves it when Postgres refuses some row, waits while Postgres is away.
+async fn record(inner: &Inner, batch: Vec<Settled>) {
+    let mut parts = vec![batch];
+    let began = Instant::now();
+    while let Some(mut part) = parts.pop() {
+        match inner.store.record(inner.context(inner.progress.run()), &part).await {
+            Ok(recorded) => {
+                for (settled, written) in part.iter().zip(recorded.written) {
+                    inner.progress.recorded(settled.key.check, written);
+                    count(settled, written);
+                    if !written {
+                        tracing::debug!(
+                            merchant.id = settled.key.appid,
+                            check.name = settled.key.check.name(),
+                            "the lease was lost; nothing was recorded"
+                        );
+                    }
+                }
+            }
+            Err(StoreError::Data(error)) if part.len() > 1 => {
+                tracing::debug!(%error, claims = part.len(), "a row can not be stored; halving the batch");
+                let half = part.split_off(part.len() / 2);
+                parts.push(half);
+                parts.push(part);
+            }
+            Err(StoreError::Data(error)) => {
+                let Some(settled) = part.pop() else { continue };
+                tracing::warn!(merchant.id = settled.key.appid, check.name = settled.key.check.name(), %error, "unstorable");
+                if settled.finding.is_some() {
+                    parts.push(vec![unstorable(inner, settled)]);
+                }
+            }
+            Err(StoreError::Collision(error)) => {
+                tracing::debug!(%error, "recording again");
+                parts.push(part);
+            }
+            Err(error) => {
+                // The leases end; what could not be recorded by then comes due again by itself.
+                if began.elapsed() > inner.store.lease() {
+                    tracing::error!(%error, claims = part.len(), "results are lost; their items come due again");
+                    continue;
+                }
+                tracing::warn!(%error, claims = part.len(), "recording waits for Postgres");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                parts.push(part);
+            }
+        }
+    }
+}
+
+/// The claim without what Postgres refuses.
+fn unstorable(inner: &Inner, settled: Settled) -> Settled {
+    let due_at = inner.now() + chrono::TimeDelta::from_std(DAILY).unwrap_or_default();
+    Settled {
+        finding: None,
+        outcome: Outcome::Failed { due_at, reason: "unstorable".to_owned() },
+        call: settled.call.map(|call| crate::domain::outcome::CallRecord { rid: None, detail: None, ..call }),
+        ..settled
+    }
+}
+
+fn count(settled: &Settled, written: bool) {
+    let outcome = if written { settled.outcome.name().unwrap_or("back") } else { "lease_lost" };
+    metrics::counter!("wxpatrol_items_total", "check" => settled.key.check.name(), "outcome" => outcome).increment(1);
+}

@@ -1,0 +1,181 @@
+//! One claim's step: intend, call, classify, judge, settle.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Inner, settle};
+use crate::{
+    checks::{Moment, Subject},
+    domain::{
+        CallError, CheckName, Class, Outcome, Settled, message::Permission,
+        outcome::{CallRecord, IntentOutcome},
+    },
+    store::{claim::Claim, intend::Intended},
+};
+
+/// A message that was written down.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    number: i32,
+    notify_users: bool,
+    show_profile: bool,
+}
+
+fn unsent(claim: &Claim, outcome: Outcome) -> Settled {
+    Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome,
+        call: None,
+        finding: None,
+        intent: None,
+        free_at: None,
+    }
+}
+
+/// Takes the step. The caller holds the limit's permit and a slot.
+pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled {
+    let check = inner.checks[index].as_ref();
+    let message = match intend(inner, claim).await {
+        Ok(message) => message,
+        Err(outcome) => return unsent(claim, outcome),
+    };
+    let subject = Subject {
+        counterpart: &claim.key.counterpart,
+        notify_users: message.is_some_and(|message| message.notify_users),
+        show_profile: message.is_some_and(|message| message.show_profile),
+    };
+    let request = check.request(subject);
+    let began_at = inner.now();
+    let deadline = Instant::now() + inner.settings.call_deadline;
+    let token = claim.token.clone();
+    let answer = inner.wechat.call_with_token(&inner.platform, &claim.key.appid, token, &request, deadline).await;
+    let moment = Moment { began_at, now: inner.now() };
+    let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
+    let labels = [("endpoint", request.endpoint().name()), ("class", class.name())];
+    metrics::histogram!("wxpatrol_call_seconds", &labels).record(answer.latency.as_secs_f64());
+    let verdict = match &answer.result {
+        Ok(reply) => check.judge(reply, moment),
+        Err(error) => check.judge_failure(error, moment),
+    };
+    match (answer.result, verdict) {
+        (result, Some(verdict)) => {
+            // The merchant answered for itself, well or badly: the platform works.
+            if class != Class::Halt {
+                inner.platform_works().await;
+            }
+            Settled {
+                outcome: verdict.outcome,
+                finding: verdict.finding,
+                call: Some(record(result.as_ref().err(), answer.rid, answer.latency)),
+                intent: message.map(|message| (message.number, intent_outcome(result.as_ref().err()))),
+                free_at: free_at(inner, claim.key.check, moment.now),
+                ..unsent(claim, Outcome::Back)
+            }
+        }
+        (Ok(_), None) => {
+            tracing::error!(check.name = claim.key.check.name(), "the reply is no answer to the question: a bug");
+            let due_at = moment.now + TimeDelta::hours(20);
+            Settled {
+                outcome: Outcome::Failed { due_at, reason: Class::Bug.name().to_owned() },
+                intent: message.map(|message| (message.number, IntentOutcome::Unknown)),
+                ..unsent(claim, Outcome::Back)
+            }
+        }
+        (Err(error), None) => failed(inner, claim, &error, answer.latency, message.map(|message| message.number)).await,
+    }
+}
+
+/// Settles a failure that the check has no say in.
+pub(super) async fn failed(
+    inner: &Inner,
+    claim: &Claim,
+    error: &CallError,
+    latency: Duration,
+    message: Option<i32>,
+) -> Settled {
+    let check = claim.key.check;
+    let now = inner.now();
+    let tried = settle::Tried {
+        check,
+        attempts: claim.attempts,
+        slowed: claim.slowed,
+        now,
+        jitter: rand::random(),
+    };
+    inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
+    let intent = message.map(|number| (number, intent_outcome(Some(error))));
+    let outcome = match settle::settle(error, tried) {
+        Some(outcome) => {
+            if error.class() != Class::Transient {
+                inner.platform_works().await;
+            }
+            outcome
+        }
+        // Nothing was the merchant's fault: the claim goes back unharmed.
+        None if inner.platform_fault(check, error).await => {
+            return Settled { intent, ..unsent(claim, Outcome::Back) };
+        }
+        // One merchant alone says so: its own tries are bounded.
+        None => {
+            let alone = CallError::Status(0);
+            settle::settle(&alone, tried).unwrap_or(Outcome::Back)
+        }
+    };
+    Settled {
+        outcome,
+        call: Some(record(Some(error), error.rid().map(str::to_owned), latency)),
+        intent,
+        free_at: free_at(inner, check, now),
+        ..unsent(claim, Outcome::Back)
+    }
+}
+
+/// Writes a message down before it is made. `Ok(None)`: this check messages nobody.
+async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Outcome> {
+    let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
+    match inner.store.intend(claim, policy, inner.step_max()).await {
+        Ok(Intended::Yes { number, notify_users, show_profile }) => {
+            Ok(Some(Message { number, notify_users, show_profile }))
+        }
+        Ok(Intended::LeaseLost) => Err(Outcome::Back),
+        Ok(Intended::Refused(Permission::Later { reason, until })) => {
+            Err(Outcome::Deferred { until, reason: reason.to_owned() })
+        }
+        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Err(Outcome::Back),
+        Ok(Intended::Refused(Permission::No { reason })) => {
+            Err(Outcome::Skipped { due_at: None, reason: reason.to_owned() })
+        }
+        Err(error) => {
+            tracing::warn!(merchant.id = claim.key.appid, %error, "the intent could not be written; nobody is messaged");
+            let due_at = inner.now() + TimeDelta::seconds(5);
+            Err(Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false })
+        }
+    }
+}
+
+fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {
+    match error {
+        None => IntentOutcome::Made,
+        Some(error) if error.class() == Class::Pending || error.class() == Class::Already => IntentOutcome::Made,
+        Some(error) if error.certainly_not_made() => IntentOutcome::NotMade,
+        Some(_) => IntentOutcome::Unknown,
+    }
+}
+
+fn record(error: Option<&CallError>, rid: Option<String>, latency: Duration) -> CallRecord {
+    CallRecord {
+        class: error.map_or(Class::Ok, CallError::class),
+        errcode: error.and_then(CallError::errcode),
+        rid: error.and_then(|error| error.rid().map(str::to_owned)).or(rid),
+        latency,
+        detail: error.map(ToString::to_string),
+    }
+}
+
+/// When the merchant's own limit on the check's endpoint allows the next call.
+fn free_at(inner: &Inner, check: CheckName, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let interval = inner.settings.merchant_limits.get(&check.endpoint())?.interval()?;
+    Some(now + TimeDelta::from_std(interval).unwrap_or_default())
+}
