@@ -1,18 +1,25 @@
 //! The words of the product as types: pure, with no input or output, no clock and no SQL.
 
 pub mod call;
+pub mod callback;
 pub mod check;
 pub mod class;
 pub mod endpoint;
 pub mod errcode;
 pub mod limit;
+pub mod link;
+pub mod message;
+pub mod outcome;
+pub mod platform_time;
 pub mod ports;
 
 pub use call::{CallError, TokenFault};
+pub use callback::Callback;
 pub use check::CheckName;
 pub use class::Class;
 pub use endpoint::Endpoint;
 pub use limit::Limit;
+pub use outcome::{Finding, ItemKey, Outcome, Settled};
 
 /// The row number of a platform in Postgres. Every key of the product starts with it.
 pub type PlatformId = i32;
