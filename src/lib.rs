@@ -5,3 +5,4 @@
 //! the other; `checks` hold one question each; `patrol` does the work and `ops` shows it; the edge ties them together.
 
 pub mod domain;
+pub mod wechat;
