@@ -10,9 +10,11 @@
 mod body;
 mod callback_form;
 mod client;
+mod pace;
 mod reply;
 mod request;
 
 pub use client::{Answer, ClientError, Timeouts, Wechat};
+pub use pace::{Closed, Pace, PaceConfig, Permit};
 pub use reply::{DayQuota, Frequency, LinkAnswer, LinkEntry, Quota, Reply};
 pub use request::Request;
