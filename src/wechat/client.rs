@@ -9,7 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::body::{Body, bounded, parse, refusal, rid_of};
+use super::body::{Body, bounded, parse, refusal};
 use super::reply::{self, Reply};
 use super::request::Request;
 use crate::domain::{CallError, Endpoint};
@@ -116,6 +116,7 @@ impl Wechat {
             Ok(bytes) => reply::read(request, &bytes),
             Err(error) => (Err(error), None),
         };
+        let result = result.map_err(|error| scrubbed(error, Some(token)));
         Answer { result, rid, latency: started.elapsed() }
     }
 
@@ -125,14 +126,12 @@ impl Wechat {
         endpoint: Endpoint,
         token: Option<&SecretString>,
         body: &serde_json::Value,
+        within: Duration,
     ) -> Result<T, CallError> {
-        let bytes = self.post(endpoint, token, body.to_string().into_bytes(), self.timeouts.total).await?;
+        let bytes = self.post(endpoint, token, body.to_string().into_bytes(), within).await?;
         let answered: T = parse(&bytes)?;
         match refusal(endpoint, &answered) {
-            Some(error) => {
-                tracing::debug!(endpoint.name = endpoint.name(), wechat.rid = rid_of(&answered), %error, "refused");
-                Err(error)
-            }
+            Some(error) => Err(scrubbed(error, token)),
             None => Ok(answered),
         }
     }
@@ -179,6 +178,16 @@ impl Wechat {
             url.query_pairs_mut().append_pair(endpoint.token_parameter(), token.expose_secret());
         }
         url
+    }
+}
+
+/// The error with the token struck out of WeChat's words, should they ever repeat it.
+fn scrubbed(error: CallError, token: Option<&SecretString>) -> CallError {
+    match (error, token.map(ExposeSecret::expose_secret).filter(|token| !token.is_empty())) {
+        (CallError::Refused { errcode, class, errmsg, rid }, Some(token)) => {
+            CallError::Refused { errcode, class, errmsg: errmsg.replace(token, "***"), rid }
+        }
+        (error, _) => error,
     }
 }
 
