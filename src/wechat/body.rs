@@ -201,34 +201,62 @@ pub(super) fn bounded(text: &str) -> String {
     plain.take(TEXT_CHARS_MAX).collect::<String>().trim().to_owned()
 }
 
-/// Valid UTF-8 with every control character inside a string escaped, and dropped outside.
+/// Valid UTF-8 with every control character inside a string escaped and dropped outside, and with the replacement
+/// character for half a surrogate pair: names that were cut in the middle of an emoji hold one.
 fn repair(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut repaired = String::with_capacity(text.len() + 16);
-    let (mut quoted, mut escaped) = (false, false);
-    for c in text.chars() {
+    let mut quoted = false;
+    let mut rest = &*text;
+    while let Some(c) = rest.chars().next() {
+        let mut len = c.len_utf8();
         match c {
-            '\0'..='\u{1f}' if quoted => {
-                // A control character after a backslash is no escape of JSON: keep the backslash as itself.
-                if escaped {
-                    repaired.push('\\');
-                }
-                repaired.push_str(&format!("\\u{:04x}", u32::from(c)));
-                escaped = false;
+            '\\' if quoted => {
+                len = escape(rest, &mut repaired);
             }
+            '\0'..='\u{1f}' if quoted => repaired.push_str(&format!("\\u{:04x}", u32::from(c))),
             '\t' | '\n' | '\r' => repaired.push(c),
             '\0'..='\u{1f}' => {}
             _ => {
+                quoted ^= c == '"';
                 repaired.push(c);
-                if escaped {
-                    escaped = false;
-                } else if c == '\\' {
-                    escaped = quoted;
-                } else if c == '"' {
-                    quoted = !quoted;
-                }
             }
         }
+        rest = &rest[len..];
     }
     repaired
+}
+
+/// Copies the escape at the beginning of a text, mended; how many bytes of the text it took.
+fn escape(text: &str, repaired: &mut String) -> usize {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    match (unit(0), unit(6)) {
+        (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => {
+            repaired.push_str(&text[..12]);
+            12
+        }
+        (Some(0xd800..=0xdfff), _) => {
+            repaired.push('\u{fffd}');
+            6
+        }
+        (Some(_), _) => {
+            repaired.push_str(&text[..6]);
+            6
+        }
+        (None, _) => match text[1..].chars().next() {
+            Some(escaped @ ('"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't')) => {
+                repaired.push('\\');
+                repaired.push(escaped);
+                2
+            }
+            // No escape of JSON: the backslash stands for itself.
+            Some(_) | None => {
+                repaired.push_str("\\\\");
+                1
+            }
+        },
+    }
 }

@@ -16,6 +16,9 @@ mod reply;
 mod request;
 mod tokens;
 
+#[cfg(test)]
+mod fixture;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -187,3 +190,6 @@ fn left(deadline: Instant) -> Option<Duration> {
 fn not_called(error: CallError) -> Answer {
     Answer { result: Err(error), rid: None, latency: Duration::ZERO }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,24 @@ fn an_invitation_carries_numbers_and_messages_nobody_unless_told() {
         r#"{"appid":"wx1111111111111111","notify_users":0,"show_profile":0}"#
     );
 }
+
+#[test]
+fn a_name_cut_in_the_middle_of_an_emoji_is_read() {
+    let body = br#"{"errcode":0,"wxopens":{"items":[
+        {"status":1,"appid":"wxaaaaaaaaaaaaaaaa","nickname":"a\ud83d"},
+        {"status":1,"appid":"wxbbbbbbbbbbbbbbbb","nickname":"\ud83d\ude00\u00e9\"\q"}]}}"#;
+    let Ok(Reply::Links(links)) = reply(&Request::WxampLinkGet, body) else { panic!("no links") };
+    let names: Vec<_> = links.iter().map(|link| link.nickname.as_deref()).collect();
+    assert_eq!(names, [Some("a\u{fffd}"), Some("\u{1f600}\u{e9}\"\\q")]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_body_makes_the_reader_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        let mut quoted = b"{\"errmsg\":\"".to_vec();
+        quoted.extend_from_slice(&bytes);
+        quoted.extend_from_slice(b"\",\"errcode\":0,\"has_mobile\":true}");
+        let _result = reply(&CHECK, &bytes);
+        let _result = reply(&CHECK, quoted);
+    }
+}

@@ -86,7 +86,7 @@ impl Tokens {
         }))
     }
 
-    /// A token for a merchant: the stored one while it is good for longer than the margin, otherwise a new one. A
+    /// A token for a merchant: `stored` (read from the vault when `None`) while it is good for longer than the margin, otherwise a new one. A
     /// stored token inside the margin is still used when it cannot be refreshed at this moment.
     pub async fn fresh(
         &self,
@@ -95,6 +95,10 @@ impl Tokens {
         stored: Option<StoredToken>,
     ) -> Result<StoredToken, CallError> {
         let holder = Holder::Merchant(appid.to_owned());
+        let stored = match stored {
+            Some(token) => Some(token),
+            None => self.0.vault.token(platform.id, &holder).await.map_err(|error| vault_silent(&error))?,
+        };
         if let Some(token) = stored.as_ref().filter(|token| token.good_for > self.0.margin(&holder)) {
             return Ok(token.clone());
         }
@@ -229,3 +233,6 @@ fn cooling_down(reason: String) -> CallError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
