@@ -1,15 +1,18 @@
 //! Patrols every merchant of a WeChat third-party platform: asks for missing phones, keeps the history of the
 //! message-push configuration, sends link invitations and follows them until they are decided.
 //!
-//! The layers, from the words up: [`domain`] is pure; `wechat` speaks HTTP and [`store`] speaks SQL, and neither knows
-//! the other; `checks` hold one question each; `patrol` does the work and `ops` shows it; the edge ties them together.
+//! The layers, from the words up: [`domain`] is pure; [`wechat`] speaks HTTP and [`store`] speaks SQL, and neither knows
+//! the other; [`checks`] hold one question each; [`patrol`] does the work and [`ops`] shows it; the edge ties them together.
 
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod ops;
+pub mod patrol;
 pub mod store;
 pub mod telemetry;
+pub mod wechat;
 
 #[cfg(feature = "demo")]
 pub mod private_postgres;

@@ -21,6 +21,9 @@ use crate::{
 /// How often the board is looked up when nothing happens.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// A run by hand gives up after Postgres was away for this long.
+const AWAY_MAX: Duration = Duration::from_secs(120);
+
 /// For whom a check is to be claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -99,9 +102,14 @@ pub(super) async fn keep(
                 }
             }
             Err(error) => {
-                if away_since.is_none() {
+                let since = *away_since.get_or_insert_with(|| {
                     tracing::warn!(%error, "Postgres does not answer; the work goes on when it is back");
-                    away_since = Some(Instant::now());
+                    Instant::now()
+                });
+                // A person who waits for a run is told; an unattended process waits on.
+                if until != Until::Stopped && since.elapsed() > AWAY_MAX {
+                    tracing::error!(%error, "Postgres stays away; another process or the next run goes on");
+                    return None;
                 }
             }
         }
@@ -139,7 +147,8 @@ async fn look(
             halt::Consulted::Halted { reason } => Some(reason.clone()),
         };
         let probing = matches!(breaker, halt::Consulted::Probing);
-        let next = if halted.is_some() { Board::default() } else { wanted(&runs, &shut, inner.settings.messages, probing) };
+        let next =
+            if halted.is_some() { Board::default() } else { wanted(&runs, &shut, inner.settings.messages, probing) };
         board.send_if_modified(|known| {
             let changed = *known != next;
             if changed {

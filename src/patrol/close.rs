@@ -55,8 +55,7 @@ pub(super) async fn if_over(
         }
         let open: Vec<CheckName> =
             run.checks.iter().copied().filter(|check| !shut.iter().any(|shut| shut.check == *check)).collect();
-        let open: Vec<CheckName> =
-            open.into_iter().filter(|check| !(run.dry_run && check.messages_people())).collect();
+        let open: Vec<CheckName> = open.into_iter().filter(|check| !(run.dry_run && check.messages_people())).collect();
         if inner.store.unfinished(inner.platform.id, &open, run.merchants.as_deref()).await? {
             return Ok(());
         }

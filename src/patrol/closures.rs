@@ -48,8 +48,13 @@ impl Inner {
         let jitter = TimeDelta::milliseconds(i64::from(self.store.process_id().as_bytes()[15]) * 8);
         let until = platform_time::next_minute(now) + jitter;
         let wait = (until - now).to_std().unwrap_or_default();
-        self.pace.close(self.platform.id, endpoint, wait);
-        tracing::warn!(endpoint.name = endpoint.name(), errcode, ?wait, "WeChat says slow down; the endpoint is closed");
+        self.wire.pace().close(self.platform.id, endpoint, wait);
+        tracing::warn!(
+            endpoint.name = endpoint.name(),
+            errcode,
+            ?wait,
+            "WeChat says slow down; the endpoint is closed"
+        );
         let reason = "several merchants were told to slow down";
         if let Err(error) = self.store.close_endpoint(self.platform.id, endpoint, until, errcode, reason).await {
             tracing::warn!(%error, "the closure could not be written; this process keeps it alone");

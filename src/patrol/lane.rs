@@ -17,10 +17,13 @@ use super::{
     step,
 };
 use crate::{
-    domain::{CheckName, Endpoint, Outcome, Settled},
+    domain::{CheckName, Endpoint, Outcome, Settled, ports::StoredToken},
     store::claim::{Claim, ClaimWish},
 };
 
+/// A token that is good for longer than this needs no look; any other is seen to before the claim is paced, so that no
+/// refresh happens while a slot is held.
+const LIVE: Duration = Duration::from_secs(450);
 /// Claims under way in one lane at most, when no limit says less.
 const WINDOW_MAX: usize = 2_000;
 /// A dry lane looks again after this, should nobody wake it.
@@ -38,9 +41,24 @@ pub(super) fn window(settings: &PatrolSettings, endpoint: Endpoint, lease: Durat
         return WINDOW_MAX;
     };
     let admitted = (lease / 3).as_secs_f64() / interval.as_secs_f64().max(f64::EPSILON);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is clamped to a small range")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is clamped to a small range"
+    )]
     let admitted = admitted.clamp(1.0, WINDOW_MAX as f64) as usize;
     admitted
+}
+
+/// How long a claim on this endpoint belongs to its process: the configured lease, but never less than a few calls at
+/// the limit's pace take.
+fn lease(inner: &Inner, endpoint: Endpoint) -> Duration {
+    let interval = inner.settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval).unwrap_or_default();
+    inner.store.lease().max(interval * 4)
+}
+
+fn live(token: Option<&StoredToken>) -> bool {
+    token.is_some_and(|token| token.good_for > LIVE)
 }
 
 /// Runs one lane until the engine stops.
@@ -126,6 +144,7 @@ async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: us
         gate: check.gate(),
         items_max: u32::try_from(batch).unwrap_or(u32::MAX),
         merchants,
+        lease: lease(inner, check.endpoint()),
     };
     inner.progress.book_under(wanted.run);
     match inner.store.claim(wish).await {
@@ -156,7 +175,7 @@ async fn deliver(
     for claim in claims {
         let Some(room) = permits.split(1) else { break };
         let way = Way { claim, _room: room };
-        if inner.wechat.live(way.claim.token.as_ref()) {
+        if live(way.claim.token.as_ref()) {
             if ready.send(way).await.is_err() {
                 return;
             }
@@ -189,12 +208,12 @@ async fn deliver(
 
 /// Sees to a merchant's token. `None`: there is none, and the claim is settled.
 async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settled>) -> Option<Way> {
-    if inner.halted() || Instant::now() + inner.store.lease() / 2 > way.claim.leased_until {
+    if inner.halted() || Instant::now() + inner.step_max() > way.claim.leased_until {
         hand_back(inner, &way.claim, settled, Outcome::Back).await;
         return None;
     }
     let began = Instant::now();
-    match inner.wechat.fresh_token(&inner.platform, &way.claim.key.appid, way.claim.token.take()).await {
+    match inner.wire.tokens().fresh(&inner.platform, &way.claim.key.appid, way.claim.token.take()).await {
         Ok(token) => {
             way.claim.token = Some(token);
             way.claim.claimed_at = Instant::now();
@@ -256,12 +275,16 @@ async fn admit(
         }
         let permit = tokio::select! {
             () = inner.stop.cancelled() => continue,
-            permit = inner.pace.permit(inner.platform.id, endpoint) => permit,
+            permit = inner.wire.pace().permit(inner.platform.id, endpoint) => permit,
         };
         let permit = match permit {
             Ok(permit) => permit,
             Err(closed) => {
-                inner.progress.waits_for(Some(format!("{} is closed for {} s", endpoint.name(), closed.wait.as_secs())));
+                inner.progress.waits_for(Some(format!(
+                    "{} is closed for {} s",
+                    endpoint.name(),
+                    closed.wait.as_secs()
+                )));
                 let due_at = inner.now() + chrono::TimeDelta::from_std(closed.wait).unwrap_or_default();
                 let wait = Outcome::Again { due_at, reason: "endpoint_closed".to_owned(), attempt: false };
                 hand_back(inner, &way.claim, settled, wait).await;

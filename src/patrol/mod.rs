@@ -33,7 +33,7 @@ use crate::{
     checks::{self, Check},
     domain::{CheckName, Endpoint, Limit, Settled, link::Patience, message::MessagePolicy},
     store::{Store, StoreError, record::RecordContext, runs::RunState},
-    wechat::{Pace, Platform, Wechat},
+    wechat::{Platform, Wire},
 };
 
 pub use progress::{CheckProgress, Progress};
@@ -69,8 +69,7 @@ pub struct Patrol {
 
 struct Inner {
     store: Store,
-    wechat: Arc<Wechat>,
-    pace: Arc<Pace>,
+    wire: Wire,
     platform: Platform,
     checks: Vec<Box<dyn Check>>,
     settings: PatrolSettings,
@@ -100,8 +99,7 @@ impl Patrol {
     #[must_use]
     pub fn new(
         store: Store,
-        wechat: Arc<Wechat>,
-        pace: Arc<Pace>,
+        wire: Wire,
         platform: Platform,
         settings: PatrolSettings,
         stop: CancellationToken,
@@ -117,8 +115,7 @@ impl Patrol {
             recorded: Notify::new(),
             look: Notify::new(),
             store,
-            wechat,
-            pace,
+            wire,
             platform,
             settings,
             stop,
@@ -174,7 +171,9 @@ impl Patrol {
             Ok(items) => tracing::info!(items, "leases went back"),
             Err(error) => tracing::warn!(%error, "leases could not be given back; they end by themselves"),
         }
-        if ended.is_none() && let Until::RunCloses(run) = until {
+        if ended.is_none()
+            && let Until::RunCloses(run) = until
+        {
             return close::interrupted(inner, run, "stopped by a signal").await.map(Some);
         }
         Ok(ended)

@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use uuid::Uuid;
+
 use crate::domain::CheckName;
 
 /// The counters of one check.
@@ -33,6 +35,7 @@ pub struct Progress {
     probing: AtomicBool,
     waits_for: Mutex<Option<String>>,
     last_claim: Mutex<Option<Instant>>,
+    run: Mutex<Option<Uuid>>,
 }
 
 fn slot(check: CheckName) -> usize {
@@ -55,6 +58,15 @@ impl Progress {
         self.under_way.fetch_add(items, Ordering::SeqCst);
         *self.last_claim.lock().expect("nobody panics while holding the instant") = Some(Instant::now());
         self.waits_for(None);
+    }
+
+    /// Books what is recorded from now on under a run.
+    pub(super) fn book_under(&self, run: Uuid) {
+        *self.run.lock().expect("nobody panics while holding the id") = Some(run);
+    }
+
+    pub(super) fn run(&self) -> Option<Uuid> {
+        *self.run.lock().expect("nobody panics while holding the id")
     }
 
     pub(super) fn recorded(&self, check: CheckName, written: bool) {

@@ -100,6 +100,12 @@ pub fn settle(error: &CallError, tried: Tried) -> Option<Outcome> {
     })
 }
 
+/// Settles a halt code that one merchant alone answers, while the platform works for the others.
+#[must_use]
+pub fn settle_alone(tried: Tried) -> Outcome {
+    tried.again(ATTEMPTS_MAX, "halt_code_alone")
+}
+
 fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
     match fault {
         TokenFault::BeingRefreshed => Some(tried.wait(Duration::from_secs(2), "token_being_refreshed")),
@@ -113,9 +119,7 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
             }
         }),
         TokenFault::Lost(_) => Some(tried.skipped("token_lost")),
-        TokenFault::Withdrawn => {
-            Some(Outcome::Skipped { due_at: None, reason: Class::Withdrawn.name().to_owned() })
-        }
+        TokenFault::Withdrawn => Some(Outcome::Skipped { due_at: None, reason: Class::Withdrawn.name().to_owned() }),
         TokenFault::Platform { .. } => None,
     }
 }
@@ -137,7 +141,10 @@ mod tests {
     fn the_third_passing_failure_is_the_last_of_the_day() {
         let error = CallError::Status(502);
         let outcome = |attempts| settle(&error, tried(attempts, 0)).unwrap();
-        assert_eq!((outcome(0).name(), outcome(1).name(), outcome(2).name()), (Some("again"), Some("again"), Some("failed")));
+        assert_eq!(
+            (outcome(0).name(), outcome(1).name(), outcome(2).name()),
+            (Some("again"), Some("again"), Some("failed"))
+        );
     }
 
     #[test]

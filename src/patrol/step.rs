@@ -8,7 +8,8 @@ use super::{Inner, settle};
 use crate::{
     checks::{Moment, Subject},
     domain::{
-        CallError, CheckName, Class, Outcome, Settled, message::Permission,
+        CallError, CheckName, Class, Outcome, Settled,
+        message::Permission,
         outcome::{CallRecord, IntentOutcome},
     },
     store::{claim::Claim, intend::Intended},
@@ -50,7 +51,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let began_at = inner.now();
     let deadline = Instant::now() + inner.settings.call_deadline;
     let token = claim.token.clone();
-    let answer = inner.wechat.call_with_token(&inner.platform, &claim.key.appid, token, &request, deadline).await;
+    let answer = inner.wire.call_with_token(&inner.platform, &claim.key.appid, token, &request, deadline).await;
     let moment = Moment { began_at, now: inner.now() };
     let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
     let labels = [("endpoint", request.endpoint().name()), ("class", class.name())];
@@ -97,13 +98,7 @@ pub(super) async fn failed(
 ) -> Settled {
     let check = claim.key.check;
     let now = inner.now();
-    let tried = settle::Tried {
-        check,
-        attempts: claim.attempts,
-        slowed: claim.slowed,
-        now,
-        jitter: rand::random(),
-    };
+    let tried = settle::Tried { check, attempts: claim.attempts, slowed: claim.slowed, now, jitter: rand::random() };
     inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
     let intent = message.map(|number| (number, intent_outcome(Some(error))));
     let outcome = match settle::settle(error, tried) {
@@ -118,10 +113,7 @@ pub(super) async fn failed(
             return Settled { intent, ..unsent(claim, Outcome::Back) };
         }
         // One merchant alone says so: its own tries are bounded.
-        None => {
-            let alone = CallError::Status(0);
-            settle::settle(&alone, tried).unwrap_or(Outcome::Back)
-        }
+        None => settle::settle_alone(tried),
     };
     Settled {
         outcome,

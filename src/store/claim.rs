@@ -21,6 +21,8 @@ pub struct ClaimWish<'a> {
     pub items_max: u32,
     /// Only these merchants; `None`: all.
     pub merchants: Option<&'a [String]>,
+    /// How long the claims belong to this process.
+    pub lease: Duration,
 }
 
 /// A leased item.
@@ -71,7 +73,7 @@ impl Store {
             .bind(wish.platform)
             .bind(wish.check.name())
             .bind(i64::from(wish.items_max))
-            .bind(self.lease.as_secs_f64())
+            .bind(wish.lease.as_secs_f64())
             .bind(self.process_id);
         if wish.gate.is_some() || wish.merchants.is_some() {
             query = query.bind(wish.merchants);
@@ -107,7 +109,7 @@ impl Store {
             slowed: u32::try_from(row.slowed).unwrap_or(0),
             token,
             claimed_at: asked,
-            leased_until: asked + self.lease,
+            leased_until: asked + wish.lease,
         }
     }
 }

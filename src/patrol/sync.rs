@@ -1,0 +1,258 @@
+//! Reads who authorized the platform: the authorizer list page by page, then what WeChat says about each merchant.
+//!
+//! Both parts may be stopped and repeated: the list is kept page by page, infos batch by batch, and a second call goes on
+//! where the first stopped. A merchant that two complete passes in a row do not name counts as withdrawn.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::DateTime;
+use futures_util::{StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{CallError, Class, Endpoint, Kind, errcode},
+    store::{Store, StoreError, merchants::MerchantRow},
+    wechat::{AccountKind, PAGE_MAX, Platform, Wire},
+};
+
+/// Infos that are asked for at once.
+const IN_FLIGHT: usize = 16;
+/// Infos that are kept in one statement.
+const BATCH: i64 = 200;
+/// Merchants are asked about again after this.
+const INFO_PATIENCE: Duration = Duration::from_secs(20 * 3600);
+/// Tries of one call before a pass gives up.
+const TRIES: u32 = 3;
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Merchants that the list named.
+    pub listed: u64,
+    /// Whether the list was read to its end.
+    pub complete: bool,
+    /// Merchants that are not in the list for the second time, and now count as withdrawn.
+    pub withdrawn: u64,
+    /// Merchants whose info was read.
+    pub informed: u64,
+    /// Merchants whose info could not be read; the next sync asks again.
+    pub failed: u64,
+}
+
+/// Why a sync ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// WeChat refused, or did not answer.
+    #[error("WeChat did not answer the authorizer list: {}", said(.0))]
+    Call(CallError),
+    /// Postgres did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A signal came; what was read is kept.
+    #[error("stopped by a signal; what was read is kept")]
+    Stopped,
+}
+
+impl SyncError {
+    /// Whether it is a fault of the whole platform.
+    #[must_use]
+    pub fn halts(&self) -> bool {
+        matches!(self, Self::Call(error) if error.class() == Class::Halt)
+    }
+}
+
+/// The error with its runbook line.
+fn said(error: &CallError) -> String {
+    let row = error.errcode().and_then(|code| errcode::lookup(Endpoint::ApiGetAuthorizerList, code));
+    row.map_or_else(|| error.to_string(), |row| format!("{error}: {}", row.remedy_en))
+}
+
+/// Reads the list and the infos of one platform.
+pub struct Sync {
+    /// Where merchants are kept.
+    pub store: Store,
+    /// The wire.
+    pub wire: Wire,
+    /// The platform.
+    pub platform: Platform,
+    /// Ends the sync early.
+    pub stop: CancellationToken,
+}
+
+impl Sync {
+    /// Reads the whole list, then every info that is missing or old.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; what was read before is kept.
+    pub async fn run(&self) -> Result<Synced, SyncError> {
+        let mut synced = self.list().await?;
+        self.store.forget_old_info(self.platform.id, INFO_PATIENCE).await?;
+        self.infos(false, &mut synced).await?;
+        Ok(synced)
+    }
+
+    /// Reads the infos of merchants whose kind is not known, so that no merchant is left out of a run.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn learn_kinds(&self) -> Result<Synced, SyncError> {
+        let mut synced = Synced::default();
+        self.infos(true, &mut synced).await?;
+        Ok(synced)
+    }
+
+    async fn list(&self) -> Result<Synced, SyncError> {
+        let began_at = self.store.read_clock().await?;
+        let mut synced = Synced::default();
+        let mut named = HashSet::new();
+        let mut offset = 0_u64;
+        let mut total;
+        loop {
+            let page = self.page(offset).await?;
+            total = page.total;
+            let held = page.held as u64;
+            let rows: Vec<MerchantRow> = page
+                .entries
+                .into_iter()
+                .filter(|entry| named.insert(fingerprint(&entry.appid)))
+                .map(|entry| MerchantRow {
+                    appid: entry.appid,
+                    authorized_at: entry.authorized_at_secs.and_then(|secs| DateTime::from_timestamp(secs, 0)),
+                    refresh_token: entry.refresh_token,
+                    ..MerchantRow::default()
+                })
+                .collect();
+            if !rows.is_empty() {
+                self.store.keep_merchants(self.platform.id, &rows, true).await?;
+            }
+            synced.listed += rows.len() as u64;
+            offset += held;
+            if held == 0 || (held < u64::from(PAGE_MAX) && total.is_none_or(|total| offset >= total)) {
+                break;
+            }
+        }
+        // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
+        synced.complete = total.is_none_or(|total| synced.listed >= total);
+        if synced.complete {
+            let absences = self.store.book_absences(self.platform.id, began_at).await?;
+            synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
+        } else {
+            tracing::warn!(listed = synced.listed, total, "the list changed while it was read; no absence is booked");
+        }
+        Ok(synced)
+    }
+
+    async fn page(&self, offset: u64) -> Result<crate::wechat::AuthorizerPage, SyncError> {
+        let mut tries = 0;
+        loop {
+            self.permit(Endpoint::ApiGetAuthorizerList).await?;
+            match self.wire.authorizer_list(&self.platform, offset, PAGE_MAX).await {
+                Ok(page) => return Ok(page),
+                Err(error) => {
+                    tries += 1;
+                    if error.class() == Class::Halt || tries >= TRIES {
+                        return Err(SyncError::Call(error));
+                    }
+                    tracing::warn!(%error, "the authorizer list is asked for again");
+                    self.pause(Duration::from_secs(u64::from(tries))).await?;
+                }
+            }
+        }
+    }
+
+    async fn infos(&self, unknown_only: bool, synced: &mut Synced) -> Result<(), SyncError> {
+        let platform = self.platform.id;
+        let mut after = String::new();
+        loop {
+            let appids = self.store.merchants_without_info(platform, &after, BATCH, unknown_only).await?;
+            let Some(last) = appids.last().cloned() else { return Ok(()) };
+            let answers: Vec<(String, Result<MerchantRow, SyncError>)> = stream::iter(appids)
+                .map(|appid| async move { (appid.clone(), self.info(appid).await) })
+                .buffer_unordered(IN_FLIGHT)
+                .collect()
+                .await;
+            let mut rows = Vec::new();
+            let mut withdrawn = Vec::new();
+            for (appid, answer) in answers {
+                match answer {
+                    Ok(row) => rows.push(row),
+                    Err(SyncError::Call(error)) if error.class() == Class::Withdrawn => withdrawn.push(appid),
+                    Err(error) if error.halts() => return Err(error),
+                    Err(SyncError::Call(error)) => {
+                        synced.failed += 1;
+                        tracing::warn!(merchant.id = appid, %error, "the info could not be read; the next sync asks again");
+                    }
+                    Err(error @ (SyncError::Store(_) | SyncError::Stopped)) => return Err(error),
+                }
+            }
+            synced.informed += rows.len() as u64;
+            synced.withdrawn += withdrawn.len() as u64;
+            self.store.keep_info(platform, &rows).await?;
+            self.store.withdraw(platform, &withdrawn).await?;
+            after = last;
+        }
+    }
+
+    async fn info(&self, appid: String) -> Result<MerchantRow, SyncError> {
+        let mut tries = 0;
+        loop {
+            self.permit(Endpoint::ApiGetAuthorizerInfo).await?;
+            match self.wire.authorizer_info(&self.platform, &appid).await {
+                Ok(info) => {
+                    let small = |number: i64| i32::try_from(number).ok();
+                    return Ok(MerchantRow {
+                        appid,
+                        kind: Some(match info.kind {
+                            AccountKind::MiniProgram => Kind::MiniProgram,
+                            AccountKind::OfficialAccount => Kind::OfficialAccount,
+                            AccountKind::Other => Kind::Other,
+                        }),
+                        nickname: info.nickname,
+                        principal: info.principal_name,
+                        permission_sets: Some(info.permission_sets.into_iter().filter_map(small).collect()),
+                        account_status: info.account_status.and_then(small),
+                        authorized_at: None,
+                        refresh_token: None,
+                    });
+                }
+                Err(error) => {
+                    tries += 1;
+                    let passing = matches!(error.class(), Class::Transient | Class::QuotaMinute | Class::Token);
+                    if !passing || tries >= TRIES {
+                        return Err(SyncError::Call(error));
+                    }
+                    self.pause(Duration::from_secs(u64::from(tries))).await?;
+                }
+            }
+        }
+    }
+
+    async fn permit(&self, endpoint: Endpoint) -> Result<(), SyncError> {
+        loop {
+            let permit = tokio::select! {
+                () = self.stop.cancelled() => return Err(SyncError::Stopped),
+                permit = self.wire.pace().permit(self.platform.id, endpoint) => permit,
+            };
+            match permit {
+                Ok(permit) if permit.still_good() => return Ok(()),
+                Ok(_) => {}
+                Err(closed) => self.pause(closed.wait).await?,
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Duration) -> Result<(), SyncError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(SyncError::Stopped),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+}
+
+/// Eight bytes for each merchant instead of its appid: a pass over a million merchants stays small.
+fn fingerprint(appid: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    appid.hash(&mut hasher);
+    hasher.finish()
+}

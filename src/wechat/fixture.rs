@@ -1,0 +1,251 @@
+//! What the tests of the wire stand on: a scripted WeChat on the loopback, and a vault and limits in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Query;
+use axum::http::Uri;
+use axum::routing::post;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::*;
+use crate::domain::ports::{Holder, PortError, RefreshClaim, RefreshLease, Refreshed, Slice};
+
+pub(super) const APPID: &str = "wx1111111111111111";
+
+/// One call that arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) path: String,
+    pub(super) query: HashMap<String, String>,
+    pub(super) body: Value,
+}
+
+/// A WeChat that answers by script, and otherwise well with the number of the call in its tokens.
+#[derive(Clone, Default)]
+pub(super) struct Script {
+    answers: Arc<Mutex<HashMap<&'static str, VecDeque<Value>>>>,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+}
+
+impl Script {
+    /// The next answer of an endpoint; `null` never answers.
+    pub(super) fn next(&self, endpoint: Endpoint, answer: Value) {
+        self.answers.lock().unwrap().entry(endpoint.path()).or_default().push_back(answer);
+    }
+
+    /// The calls of an endpoint so far.
+    pub(super) fn calls(&self, endpoint: Endpoint) -> Vec<Arrived> {
+        self.arrived.lock().unwrap().iter().filter(|call| call.path == endpoint.path()).cloned().collect()
+    }
+
+    async fn answer(self, uri: Uri, query: HashMap<String, String>, body: Bytes) -> String {
+        let path = uri.path().to_owned();
+        let nth = {
+            let mut arrived = self.arrived.lock().unwrap();
+            arrived.push(Arrived { path: path.clone(), query, body: serde_json::from_slice(&body).unwrap() });
+            arrived.iter().filter(|call| call.path == path).count()
+        };
+        let scripted = self.answers.lock().unwrap().get_mut(path.as_str()).and_then(VecDeque::pop_front);
+        let answer = scripted.unwrap_or_else(|| match path.as_str() {
+            "/cgi-bin/component/api_component_token" => {
+                json!({"component_access_token": format!("fake-component-{nth}"), "expires_in": 7200})
+            }
+            "/cgi-bin/component/api_authorizer_token" => json!({
+                "authorizer_access_token": format!("fake-token-{nth}"),
+                "expires_in": 7200,
+                "authorizer_refresh_token": format!("fake-refresh-{nth}"),
+            }),
+            _ => json!({"errcode": 0, "errmsg": "ok", "has_mobile": true}),
+        });
+        if answer.is_null() {
+            std::future::pending::<()>().await;
+        }
+        answer.to_string()
+    }
+}
+
+/// One row of the vault.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    pub(super) token: Option<(String, Instant)>,
+    pub(super) version: i64,
+    pub(super) refresh_token: Option<String>,
+    fence: i64,
+    pub(super) leased: bool,
+    pub(super) cooling: Option<String>,
+    pub(super) lost: Option<String>,
+    pub(super) withdrawn: bool,
+}
+
+impl Row {
+    fn stored(&self) -> Option<StoredToken> {
+        let (token, until) = self.token.as_ref()?;
+        Some(StoredToken {
+            access_token: SecretString::from(token.clone()),
+            good_for: until.saturating_duration_since(Instant::now()),
+            version: self.version,
+        })
+    }
+}
+
+/// A vault in memory with the promises of the real one, but for the end of a lease.
+#[derive(Default)]
+pub(super) struct Vault {
+    rows: Mutex<HashMap<Holder, Row>>,
+    pub(super) ticket: Mutex<Option<&'static str>>,
+}
+
+impl Vault {
+    pub(super) fn with<T>(&self, holder: &Holder, change: impl FnOnce(&mut Row) -> T) -> T {
+        change(self.rows.lock().unwrap().entry(holder.clone()).or_default())
+    }
+
+    pub(super) fn merchant<T>(&self, change: impl FnOnce(&mut Row) -> T) -> T {
+        self.with(&Holder::Merchant(APPID.to_owned()), change)
+    }
+
+    /// Stores a token that is good for so long; what a reader gets.
+    pub(super) fn put(&self, token: &str, good_for: Duration) -> StoredToken {
+        self.merchant(|row| {
+            row.version += 1;
+            row.token = Some((token.to_owned(), Instant::now() + good_for));
+            row.stored().unwrap()
+        })
+    }
+}
+
+#[async_trait]
+impl TokenVault for Vault {
+    async fn token(&self, _: PlatformId, holder: &Holder) -> Result<Option<StoredToken>, PortError> {
+        Ok(self.with(holder, |row| row.stored()))
+    }
+
+    async fn claim_refresh(
+        &self,
+        _: PlatformId,
+        holder: &Holder,
+        seen: Option<i64>,
+        _: Duration,
+    ) -> Result<RefreshClaim, PortError> {
+        Ok(self.with(holder, |row| {
+            if let Some(token) = row.stored().filter(|token| Some(token.version) != seen && !token.good_for.is_zero()) {
+                return RefreshClaim::Newer(token);
+            }
+            if row.withdrawn {
+                return RefreshClaim::Withdrawn;
+            }
+            if let Some(reason) = row.lost.clone() {
+                return RefreshClaim::Lost(reason);
+            }
+            if let Some(reason) = row.cooling.clone() {
+                return RefreshClaim::CoolingDown { reason, wait: Duration::from_secs(60) };
+            }
+            if row.leased {
+                return RefreshClaim::Elsewhere;
+            }
+            row.leased = true;
+            row.fence += 1;
+            let refresh_token = row.refresh_token.clone().map(SecretString::from);
+            RefreshClaim::Granted(RefreshLease { fence: row.fence, refresh_token })
+        }))
+    }
+
+    async fn end_refresh(
+        &self,
+        _: PlatformId,
+        holder: &Holder,
+        fence: i64,
+        how: Refreshed,
+    ) -> Result<Option<StoredToken>, PortError> {
+        Ok(self.with(holder, |row| {
+            if row.fence != fence {
+                return None;
+            }
+            row.leased = false;
+            match how {
+                Refreshed::Token { access_token, expires_in, refresh_token } => {
+                    row.version += 1;
+                    row.token = Some((access_token.expose_secret().to_owned(), Instant::now() + expires_in));
+                    if let Some(refresh_token) = refresh_token {
+                        row.refresh_token = Some(refresh_token.expose_secret().to_owned());
+                    }
+                    return row.stored();
+                }
+                Refreshed::Failed { reason } => row.cooling = Some(reason),
+                Refreshed::Lost { reason } => row.lost = Some(reason),
+                Refreshed::Withdrawn => row.withdrawn = true,
+            }
+            None
+        }))
+    }
+
+    async fn ticket(&self, _: PlatformId) -> Result<Option<(SecretString, Duration)>, PortError> {
+        Ok(self.ticket.lock().unwrap().map(|ticket| (SecretString::from(ticket), Duration::from_secs(60))))
+    }
+}
+
+/// Limits that are never reached.
+struct Plenty;
+
+#[async_trait]
+impl SliceSource for Plenty {
+    async fn take_slice(&self, _: PlatformId, _: Endpoint, wanted: u32) -> Result<Slice, PortError> {
+        Ok(Slice::Granted { count: wanted, wait: Duration::ZERO, interval: Duration::from_micros(10) })
+    }
+}
+
+/// The wire against the script, with one merchant whose refresh token is stored, and a ticket.
+pub(super) struct World {
+    pub(super) script: Script,
+    pub(super) vault: Arc<Vault>,
+    pub(super) wire: Wire,
+    pub(super) platform: Platform,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::with(Duration::from_secs(10), HashMap::new()).await
+    }
+
+    pub(super) async fn with(total: Duration, limits: PaceConfig) -> Self {
+        let script = Script::default();
+        let answering = script.clone();
+        let router =
+            Router::new().fallback(post(move |uri: Uri, Query(query): Query<HashMap<String, String>>, body| {
+                answering.clone().answer(uri, query, body)
+            }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let vault = Arc::new(Vault::default());
+        vault.merchant(|row| row.refresh_token = Some("fake-refresh-0".to_owned()));
+        *vault.ticket.lock().unwrap() = Some("ticket@@@fake");
+        let timeouts = Timeouts { connect: Duration::from_secs(3), total };
+        let wechat = Wechat::new(base.parse().unwrap(), timeouts).unwrap();
+        let wire = Wire::new(wechat, Arc::clone(&vault) as Arc<dyn TokenVault>, Arc::new(Plenty), limits);
+        let platform = Platform {
+            id: 1,
+            component_appid: "wx9999999999999999".to_owned(),
+            secret: SecretString::from("fake-secret"),
+        };
+        Self { script, vault, wire, platform }
+    }
+
+    pub(super) async fn fresh(&self, stored: Option<StoredToken>) -> Result<StoredToken, CallError> {
+        self.wire.tokens().fresh(&self.platform, APPID, stored).await
+    }
+
+    pub(super) async fn ask(&self, stored: Option<StoredToken>) -> Answer {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let request = Request::CheckMobile { push_tmpl: true };
+        self.wire.call_with_token(&self.platform, APPID, stored, &request, deadline).await
+    }
+}

@@ -1,0 +1,304 @@
+//! One endpoint of one platform: its slices, its waiters in their order, and whether it is closed.
+//!
+//! Whoever holds the turn works the lane: asks for slices, sleeps until the next slot, takes it, and passes the turn on.
+//! Everything that must outlive a dropped waiter (the slots, the question to the source) is kept in [`Slots`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::governed::Governor;
+use super::{Closed, Permit};
+use crate::domain::limit::Per;
+use crate::domain::ports::{PortError, Slice, SliceSource};
+use crate::domain::{Endpoint, Limit, PlatformId};
+
+/// One slice holds about this much time's worth of slots.
+const SLICE: Duration = Duration::from_millis(250);
+/// The next slice is asked for when the present one lasts no longer than this.
+const PREFETCH: Duration = Duration::from_millis(100);
+/// How long the source may think before the conservative limit takes over.
+const SILENCE: Duration = Duration::from_millis(300);
+/// A slot used later than this is thrown away: late slots bunch up with the ones behind them.
+const LATE_MAX: Duration = Duration::from_millis(15);
+/// The same for slow rates: a fortieth of a second.
+const LATE_SLOW_MAX: Duration = Duration::from_millis(25);
+/// A slice of a limit that has no rate, only a count for the day.
+const DAY_SLICE: u32 = 8;
+/// Never asked again sooner than this.
+const AGAIN_MIN: Duration = Duration::from_millis(5);
+const DAY: Duration = Duration::from_secs(86_400);
+
+pub(super) struct Lane {
+    platform: PlatformId,
+    endpoint: Endpoint,
+    limit: Option<Limit>,
+    source: Arc<dyn SliceSource>,
+    waiting: AtomicUsize,
+    opens_at: watch::Sender<Option<Instant>>,
+    turn: Mutex<Slots>,
+}
+
+/// What is left of the slices, and the question that is out.
+struct Slots {
+    run: Option<Run>,
+    asking: Option<JoinHandle<(Instant, Result<Slice, PortError>)>>,
+    /// The source did not answer last time.
+    silent: bool,
+    /// The slot used last.
+    used: Option<Instant>,
+    /// How many slots were used up lately without throwing one away, doubled: how many to ask for.
+    appetite: u32,
+    governor: Option<Governor>,
+}
+
+/// Slots at an even pace.
+struct Run {
+    next: Instant,
+    left: u32,
+    interval: Duration,
+}
+
+/// Counts a waiter while it lives.
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl<'a> Waiter<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lane {
+    pub(super) fn new(
+        platform: PlatformId,
+        endpoint: Endpoint,
+        limit: Option<Limit>,
+        source: Arc<dyn SliceSource>,
+    ) -> Self {
+        let governor = limit.and_then(|limit| limit.interval()).and_then(Governor::new);
+        let slots = Slots { run: None, asking: None, silent: false, used: None, appetite: 1, governor };
+        let opens_at = watch::Sender::new(None);
+        Self { platform, endpoint, limit, source, waiting: AtomicUsize::new(0), opens_at, turn: Mutex::new(slots) }
+    }
+
+    /// Closes the lane for at least this long.
+    pub(super) fn close(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        self.opens_at.send_if_modified(|opens_at| {
+            let later = opens_at.is_none_or(|at| at < until);
+            if later {
+                *opens_at = Some(until);
+            }
+            later
+        });
+    }
+
+    /// The next slot, in the order of asking.
+    pub(super) async fn permit(&self) -> Result<Permit, Closed> {
+        let mut opens_at = self.opens_at.subscribe();
+        let work = async {
+            let Some(limit) = self.limit else { return Ok(Permit { good_until: None }) };
+            let _waiter = Waiter::new(&self.waiting);
+            let mut slots = self.turn.lock().await;
+            loop {
+                match slots.take(late_max(limit)).await {
+                    Some(good_until) => {
+                        self.prefetch(limit, &mut slots);
+                        return Ok(Permit { good_until: Some(good_until) });
+                    }
+                    None => self.refill(limit, &mut slots).await?,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            closed = closed(&mut opens_at) => Err(closed),
+            permit = work => permit,
+        }
+    }
+
+    /// Asks for the next slice before the present one is over, if somebody waits for it.
+    fn prefetch(&self, limit: Limit, slots: &mut Slots) {
+        let soon = slots.run.as_ref().is_none_or(|run| run.interval.saturating_mul(run.left) <= PREFETCH);
+        // The waiter that calls this is served already.
+        if soon && slots.asking.is_none() && self.waiting.load(Ordering::Relaxed) > 1 {
+            slots.asking = Some(self.ask(limit, slots));
+        }
+    }
+
+    /// Gets the next slots, from the source or, when it is silent, at half the rate.
+    async fn refill(&self, limit: Limit, slots: &mut Slots) -> Result<(), Closed> {
+        let patience = if slots.silent { Duration::ZERO } else { SILENCE };
+        if slots.asking.is_none() {
+            slots.asking = Some(self.ask(limit, slots));
+        }
+        let answer = match slots.asking.as_mut() {
+            Some(asking) => timeout(patience, asking).await,
+            None => return Ok(()),
+        };
+        let answer = match answer {
+            // The question stays out; its answer is taken when it comes.
+            Err(_elapsed) => Err("no answer in time".to_owned()),
+            Ok(answer) => {
+                slots.asking = None;
+                match answer {
+                    Ok((at, Ok(slice))) => Ok((at, slice)),
+                    Ok((_, Err(error))) => Err(error.to_string()),
+                    Err(join) => Err(join.to_string()),
+                }
+            }
+        };
+        match answer {
+            Ok((at, slice)) => {
+                if std::mem::take(&mut slots.silent) {
+                    tracing::info!(endpoint.name = self.endpoint.name(), "the shared limit answers again");
+                }
+                match slice {
+                    Slice::Granted { count, wait, interval } if count > 0 => {
+                        slots.run = Some(Run { next: at + wait, left: count, interval });
+                    }
+                    Slice::Granted { wait, .. } | Slice::Later { wait } => {
+                        sleep_until(at + wait.max(AGAIN_MIN)).await;
+                    }
+                    Slice::Closed { wait } => {
+                        self.close(wait.saturating_sub(at.elapsed()));
+                        return Err(Closed { wait });
+                    }
+                }
+            }
+            Err(reason) => {
+                if !std::mem::replace(&mut slots.silent, true) {
+                    tracing::warn!(
+                        endpoint.name = self.endpoint.name(),
+                        reason,
+                        "the shared limit does not answer: going on at half the rate"
+                    );
+                }
+                slots.run = Some(conservative(limit, slots.used));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the source in a task of its own, so that the answer is not lost with the waiter that asked.
+    fn ask(&self, limit: Limit, slots: &Slots) -> JoinHandle<(Instant, Result<Slice, PortError>)> {
+        let waiting = u32::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        let wanted = waiting.max(slots.appetite).clamp(1, slice_slots(limit));
+        let (source, platform, endpoint) = (Arc::clone(&self.source), self.platform, self.endpoint);
+        tokio::spawn(async move {
+            let answer = source.take_slice(platform, endpoint, wanted).await;
+            (Instant::now(), answer)
+        })
+    }
+}
+
+impl Slots {
+    /// Waits for the next slot and takes it; the instant until which it is good. `None`: no slots are left.
+    async fn take(&mut self, late_max: Duration) -> Option<Instant> {
+        loop {
+            let run = self.run.as_mut()?;
+            if run.left == 0 {
+                self.run = None;
+                self.appetite = self.appetite.saturating_mul(2);
+                return None;
+            }
+            let slot = run.next;
+            let good_until = slot + late_max;
+            if Instant::now() <= good_until {
+                // Nothing is taken before the sleep is over: a waiter that is dropped meanwhile leaves the slot.
+                sleep_until(slot).await;
+                if let Some(Err(earliest)) = self.governor.as_ref().map(|governor| governor.admit(slot)) {
+                    sleep_until(earliest).await;
+                    // Only the holder of the turn asks the governor, so at its own instant it admits.
+                    let _admitted = self.governor.as_ref().map(|governor| governor.admit(earliest));
+                }
+            }
+            run.left -= 1;
+            run.next += run.interval;
+            if Instant::now() <= good_until {
+                self.used = Some(slot);
+                return Some(good_until);
+            }
+            self.appetite = (self.appetite / 2).max(1);
+        }
+    }
+}
+
+/// Ends when the lane is closed.
+async fn closed(opens_at: &mut watch::Receiver<Option<Instant>>) -> Closed {
+    loop {
+        if let Some(at) = *opens_at.borrow_and_update() {
+            let wait = at.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                return Closed { wait };
+            }
+        }
+        if opens_at.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Slots at half the rate, for a while in which the source is silent.
+fn conservative(limit: Limit, used: Option<Instant>) -> Run {
+    let interval = interval(limit) * 2;
+    let now = Instant::now();
+    // Without a slot used here nobody knows what other processes did: begin with a wait.
+    let next = used.unwrap_or(now).max(now - interval.min(SLICE)) + interval;
+    Run { next, left: slots_in(SLICE, interval), interval }
+}
+
+/// From slot to slot; a limit that only counts days is spread over the day.
+fn interval(limit: Limit) -> Duration {
+    match (limit.per(), limit.interval()) {
+        (Per::Second | Per::Minute, Some(interval)) => interval,
+        (Per::Day, _) | (_, None) => DAY / limit.count(),
+    }
+}
+
+fn slice_slots(limit: Limit) -> u32 {
+    limit.interval().map_or(DAY_SLICE, |interval| slots_in(SLICE, interval))
+}
+
+fn slots_in(time: Duration, interval: Duration) -> u32 {
+    let slots = time.as_nanos() / interval.as_nanos().max(1);
+    u32::try_from(slots).unwrap_or(u32::MAX).clamp(1, 10_000)
+}
+
+fn late_max(limit: Limit) -> Duration {
+    interval(limit).clamp(LATE_MAX, LATE_SLOW_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn slow_rates_bear_lateness_up_to_a_fortieth_of_a_second() {
+        for (limit, millis) in [("5000/s", 15), ("200/s", 15), ("50/s", 20), ("5/s", 25), ("1/min", 25), ("10/day", 25)]
+        {
+            assert_eq!(late_max(limit.parse().unwrap()), Duration::from_millis(millis), "{limit}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_conservative_limit_is_half_the_rate() {
+        for (limit, interval, left) in
+            [("200/s", 10, 25), ("5/s", 400, 1), ("1/min", 120_000, 1), ("1000/day", 172_800, 1)]
+        {
+            let run = conservative(limit.parse().unwrap(), None);
+            assert_eq!((run.interval, run.left), (Duration::from_millis(interval), left), "{limit}");
+        }
+    }
+}

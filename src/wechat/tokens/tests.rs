@@ -1,0 +1,238 @@
+//! Tokens over real HTTP, against a scripted WeChat and a vault in memory.
+
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use super::super::fixture::{APPID, World};
+use super::*;
+use crate::domain::Endpoint::{ApiAuthorizerToken, ApiComponentToken};
+
+fn text(token: &StoredToken) -> &str {
+    token.access_token.expose_secret()
+}
+
+fn fault(result: Result<StoredToken, CallError>) -> TokenFault {
+    match result {
+        Err(error @ CallError::NoToken(_)) => {
+            assert!(error.certainly_not_made());
+            let CallError::NoToken(fault) = error else { unreachable!() };
+            fault
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(code: i64) -> Value {
+    json!({"errcode": code, "errmsg": "x rid: aa-bb-cc"})
+}
+
+fn counts(world: &World) -> (usize, usize) {
+    (world.script.calls(ApiComponentToken).len(), world.script.calls(ApiAuthorizerToken).len())
+}
+
+#[tokio::test]
+async fn many_who_want_a_token_cause_one_refresh() {
+    let world = World::new().await;
+    let wanted = futures_util::future::join_all((0..64).map(|_| world.fresh(None))).await;
+    assert!(wanted.iter().all(|token| text(token.as_ref().unwrap()) == "fake-token-1"));
+    assert_eq!(counts(&world), (1, 1));
+    let call = &world.script.calls(ApiAuthorizerToken)[0];
+    assert_eq!(call.query["component_access_token"], "fake-component-1");
+    assert_eq!(
+        call.body,
+        json!({"component_appid": "wx9999999999999999", "authorizer_appid": APPID, "authorizer_refresh_token": "fake-refresh-0"})
+    );
+    assert_eq!(world.vault.merchant(|row| row.refresh_token.clone()).as_deref(), Some("fake-refresh-1"));
+    assert!(lock(&world.wire.tokens().0.flights).is_empty());
+}
+
+#[tokio::test]
+async fn a_stored_token_is_used_until_its_margin() {
+    let world = World::new().await;
+    let stored = world.vault.put("fake-stored", Duration::from_secs(3600));
+    assert_eq!(text(&world.fresh(Some(stored)).await.unwrap()), "fake-stored");
+    assert_eq!(counts(&world), (0, 0));
+    let stored = world.vault.put("fake-old", Duration::from_secs(200));
+    assert_eq!(text(&world.fresh(Some(stored)).await.unwrap()), "fake-token-1");
+}
+
+#[tokio::test]
+async fn the_margin_shrinks_with_the_lifetime() {
+    let world = World::new().await;
+    let short = json!({"authorizer_access_token": "fake-short", "expires_in": "8"});
+    world.script.next(ApiAuthorizerToken, short);
+    let token = world.fresh(None).await.unwrap();
+    assert_eq!(text(&world.fresh(Some(token)).await.unwrap()), "fake-short");
+    assert_eq!(counts(&world), (1, 1));
+    assert_eq!(world.vault.merchant(|row| row.refresh_token.clone()).as_deref(), Some("fake-refresh-0"));
+}
+
+#[tokio::test]
+async fn a_token_inside_the_margin_is_used_while_another_process_refreshes() {
+    let world = World::new().await;
+    let stored = world.vault.put("fake-old", Duration::from_secs(200));
+    world.vault.merchant(|row| row.leased = true);
+    assert_eq!(text(&world.fresh(Some(stored)).await.unwrap()), "fake-old");
+    let over = world.vault.put("fake-over", Duration::ZERO);
+    assert_eq!(fault(world.fresh(Some(over)).await), TokenFault::BeingRefreshed);
+}
+
+#[tokio::test]
+async fn a_refused_token_that_somebody_replaced_causes_no_refresh() {
+    let world = World::new().await;
+    let used = world.vault.put("fake-used", Duration::from_secs(3600));
+    world.vault.put("fake-newer", Duration::from_secs(3600));
+    let token = world.wire.tokens().after_refusal(&world.platform, APPID, &used).await.unwrap();
+    assert_eq!((text(&token), counts(&world)), ("fake-newer", (0, 0)));
+    let token = world.wire.tokens().after_refusal(&world.platform, APPID, &token).await.unwrap();
+    assert_eq!((text(&token), counts(&world)), ("fake-token-1", (1, 1)));
+}
+
+#[tokio::test]
+async fn a_dead_component_token_is_refreshed_once_and_the_refresh_repeated_once() {
+    for code in [40001, 42001, 40014, 42006] {
+        let world = World::new().await;
+        world.script.next(ApiAuthorizerToken, refused(code));
+        assert_eq!(text(&world.fresh(None).await.unwrap()), "fake-token-2", "{code}");
+        assert_eq!(counts(&world), (2, 2));
+        assert_eq!(world.script.calls(ApiAuthorizerToken)[1].query["component_access_token"], "fake-component-2");
+    }
+}
+
+#[tokio::test]
+async fn a_component_token_that_dies_twice_is_a_fault_of_the_platform() {
+    let world = World::new().await;
+    world.script.next(ApiAuthorizerToken, refused(40001));
+    world.script.next(ApiAuthorizerToken, refused(40001));
+    let TokenFault::Platform { errcode, reason } = fault(world.fresh(None).await) else { panic!("no platform fault") };
+    assert_eq!(errcode, Some(40001));
+    assert!(reason.contains("another system"), "{reason}");
+    assert_eq!(counts(&world), (2, 2));
+    assert!(world.vault.merchant(|row| !row.leased && row.lost.is_none() && row.cooling.is_some()));
+}
+
+#[tokio::test]
+async fn a_refused_refresh_token_is_lost() {
+    for code in [61023, 42002] {
+        let world = World::new().await;
+        world.script.next(ApiAuthorizerToken, refused(code));
+        assert!(matches!(fault(world.fresh(None).await), TokenFault::Lost(_)));
+        assert!(world.vault.merchant(|row| row.lost.clone()).unwrap().contains(&code.to_string()));
+        assert!(matches!(fault(world.fresh(None).await), TokenFault::Lost(_)));
+        assert_eq!(counts(&world), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_refresh_token_is_lost_without_a_call() {
+    let world = World::new().await;
+    world.vault.merchant(|row| row.refresh_token = None);
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::Lost(_)));
+    assert_eq!(counts(&world), (1, 0));
+}
+
+#[tokio::test]
+async fn a_merchant_that_withdrew_is_withdrawn() {
+    let world = World::new().await;
+    world.script.next(ApiAuthorizerToken, refused(61003));
+    assert_eq!(fault(world.fresh(None).await), TokenFault::Withdrawn);
+    assert!(world.vault.merchant(|row| row.withdrawn));
+}
+
+#[tokio::test]
+async fn a_missing_ticket_says_what_to_do() {
+    let world = World::new().await;
+    *world.vault.ticket.lock().unwrap() = None;
+    let reason = "no component_verify_ticket is stored: run `wxpatrol ticket -` or set WXPATROL_VERIFY_TICKET";
+    let expected = TokenFault::Platform { errcode: None, reason: reason.to_owned() };
+    assert_eq!(fault(world.fresh(None).await), expected);
+    assert_eq!(counts(&world), (0, 0));
+}
+
+#[tokio::test]
+async fn a_fault_of_the_platform_names_the_remedy() {
+    for (endpoint, code, word) in [
+        (ApiComponentToken, 61004, "allow list"),
+        (ApiComponentToken, 40001, "WXPATROL_COMPONENT_APPSECRET"),
+        (ApiComponentToken, 45009, "clear_quota/v2"),
+        (ApiComponentToken, 40013, "WXPATROL_COMPONENT_APPID"),
+        (ApiAuthorizerToken, 45009, "clear_quota/v2"),
+        (ApiAuthorizerToken, 61004, "allow list"),
+    ] {
+        let world = World::new().await;
+        world.script.next(endpoint, refused(code));
+        let TokenFault::Platform { errcode, reason } = fault(world.fresh(None).await) else { panic!("{code}") };
+        assert_eq!(errcode, Some(code));
+        assert!(reason.contains(word), "{reason}");
+        assert!(world.vault.merchant(|row| !row.leased && row.lost.is_none()), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_token_is_not_stored() {
+    for body in [json!({"expires_in": 7200}), json!({"authorizer_access_token": "", "expires_in": 7200}), json!({})] {
+        let world = World::new().await;
+        world.script.next(ApiAuthorizerToken, body);
+        assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
+        assert!(world.vault.merchant(|row| row.token.is_none() && row.cooling.is_some() && !row.leased));
+        assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
+        assert_eq!(world.script.calls(ApiAuthorizerToken).len(), 1, "a failed refresh cools down");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_times_out_is_a_call_that_was_not_made() {
+    let world = World::with(Duration::from_millis(100), HashMap::new()).await;
+    world.script.next(ApiAuthorizerToken, Value::Null);
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
+}
+
+#[tokio::test]
+async fn a_limit_answer_closes_the_token_endpoint() {
+    let world = World::new().await;
+    world.script.next(ApiAuthorizerToken, refused(45011));
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
+    world.vault.merchant(|row| row.cooling = None);
+    let TokenFault::CoolingDown { reason, .. } = fault(world.fresh(None).await) else { panic!("no cool-down") };
+    assert_eq!(reason, "api_authorizer_token is closed");
+    assert_eq!(world.script.calls(ApiAuthorizerToken).len(), 1);
+}
+
+#[tokio::test]
+async fn a_refresh_goes_on_when_whoever_wanted_it_has_gone() {
+    let world = World::new().await;
+    assert!(tokio::time::timeout(Duration::ZERO, world.fresh(None)).await.is_err());
+    // The flight may not have begun: the second caller joins it or begins one, and there is one refresh either way.
+    while world.vault.merchant(|row| row.token.is_none()) {
+        if lock(&world.wire.tokens().0.flights).is_empty() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(&world.fresh(None).await.unwrap()), "fake-token-1");
+    assert_eq!(counts(&world), (1, 1));
+}
+
+#[tokio::test]
+async fn the_component_token_is_kept_over_many_merchants() {
+    let world = World::new().await;
+    for n in 0..5 {
+        let appid = format!("wx{n:016}");
+        world.vault.with(&Holder::Merchant(appid.clone()), |row| row.refresh_token = Some("fake-refresh".to_owned()));
+        world.wire.tokens().fresh(&world.platform, &appid, None).await.unwrap();
+    }
+    assert_eq!(counts(&world), (1, 5));
+    assert_eq!(
+        world.script.calls(ApiComponentToken)[0].body,
+        json!({"component_appid": "wx9999999999999999", "component_appsecret": "fake-secret", "component_verify_ticket": "ticket@@@fake"})
+    );
+}
+
+#[tokio::test]
+async fn the_wire_shows_no_secret() {
+    let world = World::new().await;
+    let shown = format!("{:?} {:?} {:?}", world.wire, world.platform, world.fresh(None).await);
+    for secret in ["fake-secret", "fake-token", "fake-refresh", "fake-component"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
