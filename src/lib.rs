@@ -4,6 +4,7 @@
 //! The layers, from the words up: [`domain`] is pure; [`wechat`] speaks HTTP and [`store`] speaks SQL, and neither knows
 //! the other; [`checks`] hold one question each; [`patrol`] does the work and [`ops`] shows it; the edge ties them together.
 
+pub mod app;
 pub mod checks;
 pub mod cli;
 pub mod config;

@@ -1,2 +1,37 @@
-//! The binary.
-fn main() {}
+//! The binary: reads the command line, runs the app, ends with its exit code.
+
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+use wxpatrol::{app, cli::Invocation, config::Config, telemetry};
+
+fn main() -> ExitCode {
+    let invocation = match Invocation::read(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => error.exit(),
+    };
+    let log = Config::from_env().map(|config| config.log).unwrap_or_default();
+    if let Err(error) = telemetry::init(&log) {
+        eprintln!("wxpatrol: logging could not be set up: {error}");
+        return ExitCode::from(app::Exit::CouldNotStart.code());
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("wxpatrol: the runtime could not be started: {error}");
+            return ExitCode::from(app::Exit::CouldNotStart.code());
+        }
+    };
+    let exit = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        app::shutdown::listen(stop.clone());
+        app::run(invocation, stop).await
+    });
+    match exit {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            eprintln!("wxpatrol: {error}");
+            ExitCode::from(error.exit().code())
+        }
+    }
+}
