@@ -116,7 +116,6 @@ impl Wechat {
             Ok(bytes) => reply::read(request, &bytes),
             Err(error) => (Err(error), None),
         };
-        let result = result.map_err(|error| scrubbed(error, Some(token)));
         Answer { result, rid, latency: started.elapsed() }
     }
 
@@ -131,7 +130,7 @@ impl Wechat {
         let bytes = self.post(endpoint, token, body.to_string().into_bytes(), within).await?;
         let answered: T = parse(&bytes)?;
         match refusal(endpoint, &answered) {
-            Some(error) => Err(scrubbed(error, token)),
+            Some(error) => Err(error),
             None => Ok(answered),
         }
     }
@@ -166,7 +165,7 @@ impl Wechat {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes)
+        Ok(without(token, bytes))
     }
 
     /// The address with its token. What this returns must never be formatted.
@@ -181,14 +180,22 @@ impl Wechat {
     }
 }
 
-/// The error with the token struck out of WeChat's words, should they ever repeat it.
-fn scrubbed(error: CallError, token: Option<&SecretString>) -> CallError {
-    match (error, token.map(ExposeSecret::expose_secret).filter(|token| !token.is_empty())) {
-        (CallError::Refused { errcode, class, errmsg, rid }, Some(token)) => {
-            CallError::Refused { errcode, class, errmsg: errmsg.replace(token, "***"), rid }
-        }
-        (error, _) => error,
+/// A body with the token struck out, should WeChat's words ever repeat it.
+fn without(token: Option<&SecretString>, body: Vec<u8>) -> Vec<u8> {
+    let Some(token) = token.map(|token| token.expose_secret().as_bytes()).filter(|token| !token.is_empty()) else {
+        return body;
+    };
+    let place = |part: &[u8]| part.windows(token.len()).position(|window| window == token);
+    if place(&body).is_none() {
+        return body;
     }
+    let (mut kept, mut rest) = (Vec::with_capacity(body.len()), body.as_slice());
+    while let Some(at) = place(rest) {
+        kept.extend_from_slice(&rest[..at]);
+        rest = &rest[at + token.len()..];
+    }
+    kept.extend_from_slice(rest);
+    kept
 }
 
 /// The failure by what is known about the request: not sent, perhaps arrived, broken.

@@ -31,6 +31,8 @@ const LATE_SLOW_MAX: Duration = Duration::from_millis(25);
 const DAY_SLICE: u32 = 8;
 /// Never asked again sooner than this.
 const AGAIN_MIN: Duration = Duration::from_millis(5);
+/// A closure that the source tells of is asked about again after this: an operator may have ended it.
+const CLOSED_AGAIN: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Lane {
@@ -39,7 +41,7 @@ pub(super) struct Lane {
     limit: Option<Limit>,
     source: Arc<dyn SliceSource>,
     waiting: AtomicUsize,
-    opens_at: watch::Sender<Option<Instant>>,
+    closures: watch::Sender<Closures>,
     turn: Mutex<Slots>,
 }
 
@@ -61,6 +63,24 @@ struct Run {
     next: Instant,
     left: u32,
     interval: Duration,
+}
+
+/// Until when the lane is closed, and by whom.
+#[derive(Default)]
+struct Closures {
+    /// In this process.
+    here: Option<Instant>,
+    /// For every process, as the source said, and until when that is believed.
+    shared: Option<(Instant, Instant)>,
+}
+
+impl Closures {
+    fn closed(&self) -> Option<Closed> {
+        let now = Instant::now();
+        let shared = self.shared.filter(|(_, believed_until)| now < *believed_until).map(|(opens_at, _)| opens_at);
+        let opens_at = self.here.max(shared)?;
+        (now < opens_at).then(|| Closed { wait: opens_at - now })
+    }
 }
 
 /// Counts a waiter while it lives.
@@ -88,25 +108,19 @@ impl Lane {
     ) -> Self {
         let governor = limit.and_then(|limit| limit.interval()).and_then(Governor::new);
         let slots = Slots { run: None, asking: None, silent: false, used: None, appetite: 1, governor };
-        let opens_at = watch::Sender::new(None);
-        Self { platform, endpoint, limit, source, waiting: AtomicUsize::new(0), opens_at, turn: Mutex::new(slots) }
+        let closures = watch::Sender::default();
+        Self { platform, endpoint, limit, source, waiting: AtomicUsize::new(0), closures, turn: Mutex::new(slots) }
     }
 
-    /// Closes the lane for at least this long.
+    /// Closes the lane in this process for at least this long.
     pub(super) fn close(&self, wait: Duration) {
         let until = Instant::now() + wait;
-        self.opens_at.send_if_modified(|opens_at| {
-            let later = opens_at.is_none_or(|at| at < until);
-            if later {
-                *opens_at = Some(until);
-            }
-            later
-        });
+        self.closures.send_modify(|closures| closures.here = closures.here.max(Some(until)));
     }
 
     /// The next slot, in the order of asking.
     pub(super) async fn permit(&self) -> Result<Permit, Closed> {
-        let mut opens_at = self.opens_at.subscribe();
+        let mut closures = self.closures.subscribe();
         let work = async {
             let Some(limit) = self.limit else { return Ok(Permit { good_until: None }) };
             let _waiter = Waiter::new(&self.waiting);
@@ -123,7 +137,7 @@ impl Lane {
         };
         tokio::select! {
             biased;
-            closed = closed(&mut opens_at) => Err(closed),
+            closed = closed(&mut closures) => Err(closed),
             permit = work => permit,
         }
     }
@@ -172,7 +186,8 @@ impl Lane {
                         sleep_until(at + wait.max(AGAIN_MIN)).await;
                     }
                     Slice::Closed { wait } => {
-                        self.close(wait.saturating_sub(at.elapsed()));
+                        let shared = Some((at + wait, at + wait.min(CLOSED_AGAIN)));
+                        self.closures.send_modify(|closures| closures.shared = shared);
                         return Err(Closed { wait });
                     }
                 }
@@ -236,15 +251,12 @@ impl Slots {
 }
 
 /// Ends when the lane is closed.
-async fn closed(opens_at: &mut watch::Receiver<Option<Instant>>) -> Closed {
+async fn closed(closures: &mut watch::Receiver<Closures>) -> Closed {
     loop {
-        if let Some(at) = *opens_at.borrow_and_update() {
-            let wait = at.saturating_duration_since(Instant::now());
-            if !wait.is_zero() {
-                return Closed { wait };
-            }
+        if let Some(closed) = closures.borrow_and_update().closed() {
+            return closed;
         }
-        if opens_at.changed().await.is_err() {
+        if closures.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -290,6 +302,18 @@ mod tests {
         {
             assert_eq!(late_max(limit.parse().unwrap()), Duration::from_millis(millis), "{limit}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_shared_closure_is_believed_for_a_while_and_one_of_this_process_until_its_end() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let believed = Closures { here: None, shared: Some((now + hour, now + CLOSED_AGAIN)) };
+        assert!(believed.closed().is_some_and(|closed| closed.wait > hour / 2));
+        let doubted = Closures { here: None, shared: Some((now + hour, now)) };
+        assert_eq!(doubted.closed(), None);
+        let both = Closures { here: Some(now + hour * 2), shared: Some((now + hour, now)) };
+        assert!(both.closed().is_some_and(|closed| closed.wait > hour));
+        assert_eq!(Closures::default().closed(), None);
     }
 
     #[tokio::test]

@@ -202,14 +202,12 @@ async fn a_limit_answer_closes_the_token_endpoint() {
 async fn a_refresh_goes_on_when_whoever_wanted_it_has_gone() {
     let world = World::new().await;
     assert!(tokio::time::timeout(Duration::ZERO, world.fresh(None)).await.is_err());
-    // The flight may not have begun: the second caller joins it or begins one, and there is one refresh either way.
-    while world.vault.merchant(|row| row.token.is_none()) {
-        if lock(&world.wire.tokens().0.flights).is_empty() {
-            break;
+    let stored = async {
+        while world.vault.merchant(|row| row.token.is_none()) {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(text(&world.fresh(None).await.unwrap()), "fake-token-1");
+    };
+    tokio::time::timeout(Duration::from_secs(10), stored).await.expect("the refresh was lost");
     assert_eq!(counts(&world), (1, 1));
 }
 
