@@ -5,6 +5,8 @@ mod merchants;
 pub mod shutdown;
 #[cfg(feature = "demo")]
 mod private;
+#[cfg(feature = "demo")]
+mod simulate;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -106,6 +108,10 @@ pub struct Ready {
 /// # Errors
 /// One sentence that names what to do, and the exit code.
 pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit, AppError> {
+    #[cfg(feature = "demo")]
+    if let Action::Command(Command::Simulate(flags)) = &invocation.action {
+        return simulate::serve(flags, stop).await;
+    }
     let config = Config::from_env()?;
     let format = invocation.format;
     match invocation.action {

@@ -1,0 +1,47 @@
+//! `simulate`: the simulated WeChat alone, for rehearsals.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{AppError, Exit};
+use crate::{
+    cli::Simulate,
+    domain::limit::Per,
+    simulate::{Plan, SimulatedWechat},
+};
+
+/// Serves until a signal comes.
+pub(super) async fn serve(flags: &Simulate, stop: CancellationToken) -> Result<Exit, AppError> {
+    let mut plan = Plan {
+        mini_programs: flags.mini_programs,
+        official_accounts: flags.official_accounts,
+        seed: flags.seed,
+        latency: flags.latency,
+        token_lifetime: flags.token_lifetime,
+        quirks: flags.quirks,
+        ..Plan::default()
+    };
+    for limit in &flags.limits {
+        if limit.limit.per() != Per::Second {
+            return Err(AppError::Input(format!(
+                "the simulated WeChat counts calls a second: write --limit {}=N/s",
+                limit.endpoint.name()
+            )));
+        }
+        plan.limits.insert(limit.endpoint.name().to_owned(), limit.limit.count());
+    }
+    let settings = [
+        ("WXPATROL_COMPONENT_APPID", plan.component_appid.clone()),
+        ("WXPATROL_COMPONENT_APPSECRET", plan.component_appsecret.clone()),
+        ("WXPATROL_VERIFY_TICKET", plan.verify_ticket.clone()),
+    ];
+    let simulated = SimulatedWechat::start(flags.addr, plan)
+        .map_err(|error| AppError::Input(format!("the simulated WeChat can not listen on {}: {error}", flags.addr)))?;
+    println!("export WXPATROL_WECHAT_BASE_URL={}", simulated.base_url());
+    for (name, value) in settings {
+        println!("export {name}='{value}'");
+    }
+    eprintln!("the simulated WeChat listens; its control paths are under /_sim/ (see README), Ctrl-C ends it");
+    stop.cancelled().await;
+    simulated.stop().await;
+    Ok(Exit::Done)
+}
