@@ -56,7 +56,7 @@ create table run (
   state       text        not null default 'open',
   reason      text,
   started_by  uuid,
-  constraint a_tick_runs_once unique (schedule, fire_at),
+  constraint a_tick_runs_once unique (platform_id, schedule, fire_at),
   constraint a_schedule_has_its_tick check ((schedule is null) = (fire_at is null)),
   constraint state_is_known_word check (state in ('open', 'complete', 'interrupted', 'halted', 'skipped')),
   constraint an_ended_run_has_its_end check ((state = 'open') = (ended_at is null)),

@@ -114,6 +114,17 @@ impl Invocation {
     }
 }
 
+impl Invocation {
+    /// Whether a person looks at the answer, and the log is beside the point: every command but the unattended ones.
+    #[must_use]
+    pub fn shows_a_person(&self) -> bool {
+        match &self.action {
+            Action::Once(_) | Action::Command(Command::Run | Command::Sync) => false,
+            Action::Command(_) => true,
+        }
+    }
+}
+
 impl Import {
     /// The form of the list: as said, or as the file's ending tells. Never `None` after [`Invocation::read`].
     #[must_use]

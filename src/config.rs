@@ -145,6 +145,15 @@ impl Default for LogSettings {
     }
 }
 
+impl LogSettings {
+    /// Only trouble, unless the environment asked for something else.
+    pub fn quieten(&mut self) {
+        if self.filter == LOG_FILTER {
+            self.filter = "warn,sqlx=error".to_owned();
+        }
+    }
+}
+
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -303,6 +312,12 @@ impl Config {
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
+}
+
+/// A login name from the environment, for the rows that remember who gave a word.
+#[must_use]
+pub fn login_name(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|name| !name.is_empty())
 }
 
 fn read_schedules<L: Fn(&str) -> Option<String>>(

@@ -11,6 +11,7 @@ pub mod config;
 pub mod domain;
 pub mod ops;
 pub mod patrol;
+pub mod schedule;
 pub mod store;
 pub mod telemetry;
 pub mod wechat;

@@ -10,7 +10,11 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => error.exit(),
     };
-    let log = Config::from_env().map(|config| config.log).unwrap_or_default();
+    let mut log = Config::from_env().map(|config| config.log).unwrap_or_default();
+    if invocation.shows_a_person() {
+        // What the person asked for stands on stdout; the log tells only of trouble, unless more was asked for.
+        log.quieten();
+    }
     if let Err(error) = telemetry::init(&log) {
         eprintln!("wxpatrol: logging could not be set up: {error}");
         return ExitCode::from(app::Exit::CouldNotStart.code());

@@ -1,12 +1,20 @@
 //! Puts the parts together: configuration, Postgres, the wire, the engine. Knows every module, known by none but `main`.
 
-pub mod once;
+#[cfg(feature = "demo")]
+mod demo;
+mod import;
+mod living;
 mod merchants;
-pub mod shutdown;
+mod metric_words;
+pub mod once;
+mod operators;
 #[cfg(feature = "demo")]
 mod private;
+pub mod shutdown;
 #[cfg(feature = "demo")]
 mod simulate;
+mod status_server;
+mod unattended;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,10 +24,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Action, Command, Invocation},
     config::{CALL_DEADLINE, Cap, Config, ConfigError, NewMerchants},
-    domain::{Endpoint, Limit, PlatformId, link::Patience, message::MessagePolicy},
-    ops::print::{Format, Screen, Table},
+    domain::{CheckName, Endpoint, Limit, PlatformId, link::Patience, message::MessagePolicy},
+    ops::{
+        print::{Column, Format, Kind, Screen, Table},
+        report, status,
+    },
     patrol::{Patrol, PatrolSettings},
-    store::{Sealer, Store, StoreError, StoreSettings, slices::SharedLimits},
+    store::{Sealer, Store, StoreError, StoreSettings, migrate, slices::SharedLimits},
     wechat::{PaceConfig, Platform, Timeouts, Wechat, Wire},
 };
 
@@ -108,17 +119,61 @@ pub struct Ready {
 /// # Errors
 /// One sentence that names what to do, and the exit code.
 pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit, AppError> {
-    #[cfg(feature = "demo")]
-    if let Action::Command(Command::Simulate(flags)) = &invocation.action {
-        return simulate::serve(flags, stop).await;
+    // These need no configuration: they bring their own world, or show what is wrong with it.
+    match &invocation.action {
+        #[cfg(feature = "demo")]
+        Action::Command(Command::Simulate(flags)) => return simulate::serve(flags, stop).await,
+        #[cfg(feature = "demo")]
+        Action::Command(Command::Demo(flags)) => return demo::show(flags, invocation.format, stop).await,
+        Action::Command(Command::Migrate(flags)) if flags.print => {
+            print!("{}", migrate::printed());
+            return Ok(Exit::Done);
+        }
+        Action::Command(_) | Action::Once(_) => {}
     }
     let config = Config::from_env()?;
     let format = invocation.format;
-    match invocation.action {
-        Action::Once(once) => App::open(config, format, stop, "once").await?.once(&once).await,
-        Action::Command(Command::Sync) => App::open(config, format, stop, "sync").await?.sync().await,
-        Action::Command(_) => Err(AppError::Input("not yet".to_owned())),
+    let command = match invocation.action {
+        Action::Once(once) => return App::open(config, format, stop, "once").await?.once(&once).await,
+        Action::Command(command) => command,
+    };
+    match &command {
+        Command::Config => {
+            print_table(&settings(&config), format)?;
+            Ok(Exit::Done)
+        }
+        Command::Run => App::open(config, format, stop, "run").await?.run_unattended().await,
+        Command::Sync => App::open(config, format, stop, "sync").await?.sync().await,
+        Command::Import(_)
+        | Command::Want(_)
+        | Command::Unwant(_)
+        | Command::Ask(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Status
+        | Command::Runs(_)
+        | Command::Report(_)
+        | Command::Ticket(_)
+        | Command::Migrate(_) => App::open(config, format, stop, "operator").await?.operate(&command).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(_) | Command::Simulate(_) => Ok(Exit::Done),
     }
+}
+
+/// The settings as a table.
+fn settings(config: &Config) -> Table {
+    let columns = ["name", "value", "source", "meaning"].map(|name| Column::new(name, Kind::Text));
+    let rows = config.settings().iter().map(|setting| {
+        let texts = [setting.name.clone(), setting.value.clone(), setting.source.name().to_owned(), setting.meaning.clone()];
+        texts.into_iter().map(Some).collect()
+    });
+    Table { title: None, columns: columns.into(), rows: rows.collect() }
+}
+
+fn print_table(table: &Table, format: Format) -> Result<(), AppError> {
+    table
+        .write(format, Screen::of_stdout(), &mut std::io::stdout().lock())
+        .map_err(|error| AppError::Incomplete(format!("the answer could not be printed: {error}")))
 }
 
 impl App {
@@ -192,7 +247,8 @@ impl App {
         let pace: PaceConfig =
             Endpoint::ALL.iter().map(|endpoint| (*endpoint, limits.get(endpoint).copied())).collect();
         let wire = Wire::new(wechat, Arc::new(self.store.clone()), shared, pace);
-        let platform = Platform { id, component_appid: settings.component_appid.clone(), secret: settings.secret.clone() };
+        let platform =
+            Platform { id, component_appid: settings.component_appid.clone(), secret: settings.secret.clone() };
         Ok(Ready { platform, wire })
     }
 
@@ -201,34 +257,40 @@ impl App {
         Endpoint::ALL.iter().filter_map(limit).collect()
     }
 
-    /// The engine for a platform.
+    /// What limits the messages of a check; `None`: it messages nobody.
+    fn policy(&self, check: CheckName) -> Option<MessagePolicy> {
+        let quiet_hours = self.config.quiet_hours.map(|hours| (hours.from, hours.until));
+        match check {
+            CheckName::Ask => Some(MessagePolicy {
+                cooldown: self.config.ask_cooldown,
+                messages_max: cap(self.config.asks_max),
+                per_day: cap(self.config.asks_per_day),
+                quiet_hours,
+            }),
+            CheckName::Invite => {
+                Some(MessagePolicy { cooldown: INVITE_COOLDOWN, messages_max: None, per_day: None, quiet_hours })
+            }
+            CheckName::Phone | CheckName::Callback | CheckName::Links => None,
+        }
+    }
+
+    /// The engine for a platform. It ends with the app, or by itself.
     #[must_use]
     pub fn patrol(&self, ready: &Ready, messages: bool) -> Patrol {
         let config = &self.config;
         let merchant_limit = |endpoint: &Endpoint| Some((*endpoint, config.limits.merchant(*endpoint).limit()?));
-        let quiet_hours = config.quiet_hours.map(|hours| (hours.from, hours.until));
         let settings = PatrolSettings {
             calls_max: config.calls_max,
             call_deadline: CALL_DEADLINE,
             limits: self.platform_limits(),
             merchant_limits: Endpoint::ALL.iter().filter_map(merchant_limit).collect(),
-            ask_policy: MessagePolicy {
-                cooldown: config.ask_cooldown,
-                messages_max: cap(config.asks_max),
-                per_day: cap(config.asks_per_day),
-                quiet_hours,
-            },
-            invite_policy: MessagePolicy {
-                cooldown: INVITE_COOLDOWN,
-                messages_max: None,
-                per_day: None,
-                quiet_hours,
-            },
+            ask_policy: self.policy(CheckName::Ask).unwrap_or_else(silence),
+            invite_policy: self.policy(CheckName::Invite).unwrap_or_else(silence),
             patience: Patience(config.link_patience),
             hold_new: config.new_merchants == NewMerchants::Held,
             messages,
         };
-        Patrol::new(self.store.clone(), ready.wire.clone(), ready.platform.clone(), settings, self.stop.clone())
+        Patrol::new(self.store.clone(), ready.wire.clone(), ready.platform.clone(), settings, self.stop.child_token())
     }
 
     /// Prints a table as the person asked for.
@@ -236,14 +298,50 @@ impl App {
     /// # Errors
     /// Standard output is gone.
     pub fn print(&self, table: &Table) -> Result<(), AppError> {
-        table
-            .write(self.format, Screen::of_stdout(), &mut std::io::stdout().lock())
-            .map_err(|error| AppError::Incomplete(format!("the answer could not be printed: {error}")))
+        print_table(table, self.format)
+    }
+
+    /// The commands that only read or write rows.
+    async fn operate(&self, command: &Command) -> Result<Exit, AppError> {
+        match command {
+            Command::Import(flags) => return self.import(flags).await,
+            Command::Want(flags) => return self.want(flags).await,
+            Command::Unwant(flags) => return self.unwant(flags).await,
+            Command::Ask(flags) => return self.grant_asks(flags).await,
+            Command::Pause(flags) => return self.pause(flags).await,
+            Command::Resume(flags) => return self.resume(flags).await,
+            Command::Ticket(_) => return self.keep_ticket().await,
+            Command::Migrate(_) => eprintln!("migrate: the schema is up to date"),
+            Command::Status => {
+                for table in status::status(&self.store).await? {
+                    self.print(&table)?;
+                }
+            }
+            Command::Runs(flags) => self.print(&report::runs(&self.store, flags.count.get()).await?)?,
+            Command::Report(flags) => match &flags.name {
+                Some(name) => {
+                    let table = report::report(&self.store, name).await?.ok_or_else(|| {
+                        AppError::Input(format!("there is no report {name:?}: `wxpatrol report` lists them"))
+                    })?;
+                    self.print(&table)?;
+                }
+                None => self.print(&report::list(&self.store).await?)?,
+            },
+            Command::Run | Command::Sync | Command::Config => {}
+            #[cfg(feature = "demo")]
+            Command::Demo(_) | Command::Simulate(_) => {}
+        }
+        Ok(Exit::Done)
     }
 }
 
 /// A pair is not invited again within this, even by an operator's word.
 const INVITE_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// A policy that sends nothing.
+fn silence() -> MessagePolicy {
+    MessagePolicy { cooldown: INVITE_COOLDOWN, messages_max: Some(0), per_day: Some(0), quiet_hours: None }
+}
 
 fn cap(cap: Cap) -> Option<u32> {
     match cap {
@@ -258,6 +356,7 @@ fn copy_key(key: &SecretBox<[u8; 32]>) -> SecretBox<[u8; 32]> {
 
 fn no_platform() -> AppError {
     AppError::Input(
-        "no platform is configured: set WXPATROL_COMPONENT_APPID and WXPATROL_COMPONENT_APPSECRET (or its _FILE)".to_owned(),
+        "no platform is configured: set WXPATROL_COMPONENT_APPID and WXPATROL_COMPONENT_APPSECRET (or its _FILE)"
+            .to_owned(),
     )
 }

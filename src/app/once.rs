@@ -1,6 +1,7 @@
 //! `--once`: one run by hand, on the same way as every other, and its coverage.
 
 use std::{
+    collections::HashMap,
     io::IsTerminal as _,
     time::{Duration, Instant},
 };
@@ -11,12 +12,17 @@ use uuid::Uuid;
 use super::{App, AppError, Exit, Ready, merchants};
 use crate::{
     cli::{FailOn, Once},
-    domain::CheckName,
+    domain::{
+        CheckName, PlatformId,
+        message::{MessagePolicy, Permission},
+    },
     ops::print::{Column, Kind, Table},
     patrol::{Patrol, Progress, Until},
     store::runs::{CoverageRow, RunState, RunWish},
 };
 
+/// A dry run lists this many candidates at most.
+const CANDIDATES_MAX: i64 = 100_000;
 /// A run by hand is closed as interrupted after this, when no deadline was given.
 const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
@@ -42,12 +48,51 @@ impl App {
             dry_run: once.dry_run,
             deadline: once.deadline.unwrap_or(DEADLINE),
         };
+        self.mind_the_identity().await;
         let run = self.store.open_run(id, &wish).await?;
         let patrol = self.patrol(&ready, !once.dry_run);
+        self.beat(&patrol).await;
         let ended = watched(&patrol, run).await?;
         let coverage = self.store.coverage(run).await?;
         self.print(&coverage_table(run, &coverage))?;
+        if once.dry_run {
+            self.print(&self.would_message(id, &wish).await?)?;
+        }
+        self.leave().await;
         self.conclude(ended, &coverage, once.fail_on)
+    }
+
+    /// Who would be messaged now, and who not and why.
+    async fn would_message(&self, platform: PlatformId, wish: &RunWish) -> Result<Table, AppError> {
+        let policies: HashMap<CheckName, MessagePolicy> = wish
+            .checks
+            .iter()
+            .filter_map(|check| self.policy(*check).map(|policy| (*check, policy)))
+            .collect();
+        let merchants = wish.merchants.as_deref();
+        let candidates = self.store.would_message(platform, &policies, merchants, CANDIDATES_MAX).await?;
+        let columns = ["check_name", "appid", "counterpart", "nickname", "would_be_messaged", "reason", "not_before"];
+        let rows = candidates.into_iter().map(|candidate| {
+            let (message, reason, until) = match candidate.decision {
+                Permission::Granted => ("yes", None, None),
+                Permission::Later { reason, until } => ("no", Some(reason.to_owned()), Some(until.to_rfc3339())),
+                Permission::No { reason } => ("no", Some(reason.to_owned()), None),
+            };
+            vec![
+                Some(candidate.check.name().to_owned()),
+                Some(candidate.appid),
+                Some(candidate.counterpart),
+                candidate.nickname,
+                Some(message.to_owned()),
+                reason,
+                until,
+            ]
+        });
+        Ok(Table {
+            title: Some("who would be messaged now, and who not".to_owned()),
+            columns: columns.into_iter().map(|name| Column::new(name, Kind::Text)).collect(),
+            rows: rows.collect(),
+        })
     }
 
     /// Merchants whose kind is not known would be left out of every check: WeChat is asked about them first.
@@ -102,10 +147,7 @@ fn sorted(checks: &[CheckName]) -> Vec<CheckName> {
 }
 
 /// Works until the run is closed, with a progress line where a person looks on.
-pub(super) async fn watched(
-    patrol: &Patrol,
-    run: Uuid,
-) -> Result<Option<(RunState, Option<String>)>, AppError> {
+pub(super) async fn watched(patrol: &Patrol, run: Uuid) -> Result<Option<(RunState, Option<String>)>, AppError> {
     let work = patrol.work(Until::RunCloses(run));
     if !std::io::stderr().is_terminal() {
         return Ok(work.await?);

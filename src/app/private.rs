@@ -63,8 +63,7 @@ fn kept_key(path: &Path) -> Result<SealingKey, AppError> {
             let text = SecretString::from(fs::read_to_string(path).map_err(|error| fault("can not be read", &error))?);
             let decoded =
                 STANDARD.decode(text.expose_secret().trim()).map_err(|error| fault("is no base64", &error))?;
-            let key: [u8; 32] =
-                decoded.try_into().map_err(|_| fault("is damaged", &"it does not hold 32 bytes"))?;
+            let key: [u8; 32] = decoded.try_into().map_err(|_| fault("is damaged", &"it does not hold 32 bytes"))?;
             Ok(SecretBox::new(Box::new(key)))
         }
         Err(error) => Err(fault("can not be made", &error)),

@@ -6,8 +6,7 @@ use tokio_util::sync::CancellationToken;
 /// Cancels `stop` on the first signal.
 pub fn listen(stop: CancellationToken) {
     tokio::spawn(async move {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
             tracing::error!("signals can not be listened for; only a kill ends this process");
             return;

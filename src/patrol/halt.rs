@@ -1,7 +1,10 @@
 //! Faults of the whole platform. One odd merchant must not stop the others: a halt code opens the breaker only when two
 //! calls in a row say so, with no success between them; a fault of the platform's own token opens it at once.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
 use super::{Inner, Until};
 use crate::{
@@ -13,6 +16,8 @@ use crate::{
 pub(super) struct HaltWatch {
     in_a_row: AtomicU32,
     open: AtomicBool,
+    /// What the board last heard from the breaker.
+    reason: Mutex<Option<String>>,
 }
 
 /// What the breaker says to a run.
@@ -32,6 +37,7 @@ pub(super) enum Consulted {
 pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, StoreError> {
     let platform = inner.platform.id;
     let breaker = inner.store.breaker(platform).await?;
+    *inner.halt.reason.lock().expect("nobody panics while holding the text") = breaker.halt_reason.clone();
     if !breaker.halted {
         inner.halt.open.store(false, Ordering::Relaxed);
         return Ok(Consulted::Working);
@@ -85,6 +91,11 @@ impl Inner {
         }
         self.look.notify_one();
         true
+    }
+
+    /// Why the platform is halted, as last read.
+    pub(super) fn halt_reason(&self) -> Option<String> {
+        self.halt.reason.lock().expect("nobody panics while holding the text").clone()
     }
 
     /// Whether this process has seen the platform halted.

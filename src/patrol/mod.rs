@@ -129,6 +129,12 @@ impl Patrol {
         &self.inner.progress
     }
 
+    /// Why the platform is halted, as last read; `None`: it works.
+    #[must_use]
+    pub fn halted(&self) -> Option<String> {
+        self.inner.halt_reason()
+    }
+
     /// Lets the engine look for work at once: a tick opened a run.
     pub fn look(&self) {
         self.inner.look.notify_one();

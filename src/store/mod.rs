@@ -7,16 +7,25 @@
 
 pub mod breaker;
 pub mod claim;
+#[cfg(feature = "demo")]
+pub mod databases;
+pub mod identity;
 pub mod intend;
+pub mod listing;
 pub mod merchants;
 pub mod migrate;
+pub mod operator;
 pub mod plan;
+pub mod process;
 pub mod record;
 pub mod results;
+pub mod retention;
 pub mod runs;
 pub mod seal;
 pub mod slices;
+pub mod status;
 pub mod vault;
+pub mod views;
 
 use std::{
     str::FromStr,
@@ -197,5 +206,17 @@ fn shown_address(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(socket) => format!("{}, database {database}", socket.display()),
         None => format!("{}:{}, database {database}", options.get_host(), options.get_port()),
+    }
+}
+
+impl Store {
+    /// Moves the clock of a rehearsal forward, for every process on this database.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn rehearse(&self, shift: Duration) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/rehearsal_shift.sql")).bind(shift.as_secs_f64()).execute(&self.pool).await?;
+        self.read_clock().await?;
+        Ok(())
     }
 }

@@ -198,6 +198,19 @@ impl Store {
         })
     }
 
+    /// The newest tick of a schedule that any process has seen; `None`: it has never ticked.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn last_tick(&self, platform: PlatformId, schedule: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let last = sqlx::query_scalar(include_str!("sql/last_tick.sql"))
+            .bind(platform)
+            .bind(schedule)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(last)
+    }
+
     /// Every open run of a platform, oldest first.
     ///
     /// # Errors

@@ -12,5 +12,5 @@ select $1, $2, $3, $4, $5, m.now, m.now + make_interval(secs => $6), $7,
        case when exists (select from earlier)
             then 'overlap: run ' || (select run_id from earlier) || ' was still open' end
   from (select clock() as now) m
-on conflict (schedule, fire_at) do nothing
+on conflict (platform_id, schedule, fire_at) do nothing
 returning state

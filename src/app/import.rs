@@ -1,0 +1,240 @@
+//! `import`: merchants and refresh tokens from CSV or JSON lines. All of the file or nothing: a line that can not be used
+//! is named with its number, and then nothing is stored.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, stdin},
+};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{App, AppError, Exit};
+use crate::{
+    cli::{Import, Input, ListFormat},
+    config,
+    domain::Kind,
+    store::merchants::MerchantRow,
+};
+
+/// Faulty lines that are named; the others are counted.
+const NAMED_MAX: usize = 10;
+/// Merchants that are kept in one transaction.
+const BATCH: usize = 1_000;
+
+/// A line as it stands in the file. WeChat's own names of the fields are understood as well.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(alias = "authorizer_appid")]
+    appid: String,
+    #[serde(default, alias = "authorizer_refresh_token")]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default, alias = "nick_name")]
+    nickname: Option<String>,
+    #[serde(default, alias = "principal_name")]
+    principal: Option<String>,
+    #[serde(default)]
+    permission_sets: Option<Value>,
+    #[serde(default)]
+    account_status: Option<Value>,
+}
+
+const COLUMNS: &[&str] = &[
+    "appid",
+    "authorizer_appid",
+    "refresh_token",
+    "authorizer_refresh_token",
+    "kind",
+    "nickname",
+    "nick_name",
+    "principal",
+    "principal_name",
+    "permission_sets",
+    "account_status",
+];
+
+impl App {
+    /// Takes over merchants from a file.
+    pub(super) async fn import(&self, flags: &Import) -> Result<Exit, AppError> {
+        let platform = self.platform_id().await?;
+        let rows = read(flags)?;
+        if flags.dry_run {
+            eprintln!("import: {} merchants can be imported; nothing was stored (dry run)", rows.len());
+            return Ok(Exit::Done);
+        }
+        for batch in rows.chunks(BATCH) {
+            self.store.keep_merchants(platform, batch, false).await.map_err(|error| {
+                AppError::Incomplete(format!(
+                    "not all merchants were stored: {error}; import the file again, it may be repeated"
+                ))
+            })?;
+        }
+        let unknown = rows.iter().filter(|row| row.kind.is_none()).count();
+        eprintln!("import: {} merchants stored", rows.len());
+        if unknown > 0 {
+            eprintln!(
+                "import: {unknown} of them without a kind; `wxpatrol sync` or the next --once asks WeChat about them"
+            );
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn read(flags: &Import) -> Result<Vec<MerchantRow>, AppError> {
+    let reader: Box<dyn Read> = match &flags.input {
+        Input::Stdin => Box::new(stdin()),
+        Input::File(path) => Box::new(
+            File::open(path)
+                .map_err(|error| AppError::Input(format!("{} can not be read: {error}", path.display())))?,
+        ),
+    };
+    let format = flags.list_format().ok_or_else(|| AppError::Input("say --format csv or --format jsonl".to_owned()))?;
+    let lines = match format {
+        ListFormat::Csv => csv_lines(reader)?,
+        ListFormat::Jsonl => json_lines(reader),
+    };
+    let mut rows = Vec::new();
+    let mut faults = Vec::new();
+    let mut seen = std::collections::HashMap::new();
+    for (number, line) in lines {
+        match line.and_then(merchant) {
+            Ok(row) => match seen.insert(row.appid.clone(), number) {
+                None => rows.push(row),
+                Some(first) => faults.push(format!("line {number}: {} stands in line {first} already", row.appid)),
+            },
+            Err(fault) => faults.push(format!("line {number}: {fault}")),
+        }
+    }
+    if !faults.is_empty() {
+        let more = faults.len().saturating_sub(NAMED_MAX);
+        faults.truncate(NAMED_MAX);
+        if more > 0 {
+            faults.push(format!("and {more} more"));
+        }
+        return Err(AppError::Input(format!(
+            "the file can not be imported, nothing was stored; mend these lines:\n  {}",
+            faults.join("\n  ")
+        )));
+    }
+    if rows.is_empty() {
+        return Err(AppError::Input(
+            "the file holds no merchants: CSV needs a header line such as appid,refresh_token,kind".to_owned(),
+        ));
+    }
+    Ok(rows)
+}
+
+type Numbered = (u64, Result<Line, String>);
+
+fn csv_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
+    let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
+    let header =
+        csv.headers().map_err(|error| AppError::Input(format!("the header line can not be read: {error}")))?.clone();
+    let header: csv::StringRecord = header.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
+    if let Some(stranger) = header.iter().find(|name| !COLUMNS.contains(name)) {
+        return Err(AppError::Input(format!(
+            "the column {stranger:?} is not known; the columns are appid, refresh_token, kind, nickname, principal, \
+             permission_sets, account_status"
+        )));
+    }
+    if !header.iter().any(|name| name == "appid" || name == "authorizer_appid") {
+        return Err(AppError::Input("the header line names no column appid".to_owned()));
+    }
+    let mut lines = Vec::new();
+    for record in csv.records() {
+        lines.push(match record {
+            Ok(record) => {
+                let number = record.position().map_or(0, csv::Position::line);
+                // The error of a row would repeat its fields, and a token with them.
+                (number, record.deserialize::<Line>(Some(&header)).map_err(|_| "its fields can not be read".to_owned()))
+            }
+            Err(error) => {
+                let number = error.position().map_or(0, csv::Position::line);
+                let fault = match error.kind() {
+                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                        format!("{len} fields, but the header names {expected_len}")
+                    }
+                    csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+                    _ => "it can not be read".to_owned(),
+                };
+                (number, Err(fault))
+            }
+        });
+    }
+    Ok(lines)
+}
+
+fn json_lines(reader: Box<dyn Read>) -> Vec<Numbered> {
+    let mut lines = Vec::new();
+    for (index, line) in BufReader::new(reader).lines().enumerate() {
+        let parsed = match line {
+            Ok(line) if line.trim().is_empty() => continue,
+            Ok(line) => serde_json::from_str::<Line>(&line)
+                .map_err(|error| format!("no JSON object with a text appid (column {})", error.column())),
+            Err(_) => Err("it is not UTF-8".to_owned()),
+        };
+        lines.push((index as u64 + 1, parsed));
+    }
+    lines
+}
+
+fn merchant(line: Line) -> Result<MerchantRow, String> {
+    let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let appid = config::appid(line.appid.trim())?;
+    let kind = match filled(line.kind) {
+        None => None,
+        Some(word) => Some(
+            word.trim()
+                .parse::<Kind>()
+                .map_err(|_| format!("the kind {word:?} is none of mini_program, official_account, other, unknown"))?,
+        ),
+    };
+    Ok(MerchantRow {
+        appid,
+        kind: kind.filter(|kind| *kind != Kind::Unknown),
+        nickname: filled(line.nickname),
+        principal: filled(line.principal),
+        permission_sets: line.permission_sets.map(permission_sets).transpose()?.flatten(),
+        account_status: line.account_status.map(account_status).transpose()?.flatten(),
+        authorized_at: None,
+        refresh_token: filled(line.refresh_token).map(|token| SecretString::from(token.trim().to_owned())),
+    })
+}
+
+/// `49;33`, `49 33`, `49,33` in quotes, or a JSON array.
+fn permission_sets(value: Value) -> Result<Option<Vec<i32>>, String> {
+    let fault = || "permission_sets must be numbers, such as 49;33".to_owned();
+    match value {
+        Value::Null => Ok(None),
+        Value::Array(sets) => {
+            let sets: Option<Vec<i32>> =
+                sets.iter().map(|set| set.as_i64().and_then(|set| i32::try_from(set).ok())).collect();
+            sets.map(Some).ok_or_else(fault)
+        }
+        Value::String(text) => {
+            let words = text.split([';', ',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+            let sets: Vec<i32> = words.map(str::parse).collect::<Result<_, _>>().map_err(|_| fault())?;
+            Ok((!sets.is_empty()).then_some(sets))
+        }
+        Value::Number(number) => {
+            number.as_i64().and_then(|set| i32::try_from(set).ok()).map(|set| Some(vec![set])).ok_or_else(fault)
+        }
+        Value::Bool(_) | Value::Object(_) => Err(fault()),
+    }
+}
+
+fn account_status(value: Value) -> Result<Option<i32>, String> {
+    let fault = || "account_status must be a number, such as 1".to_owned();
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        Value::String(text) => text.trim().parse().map(Some).map_err(|_| fault()),
+        Value::Number(number) => {
+            number.as_i64().and_then(|status| i32::try_from(status).ok()).map(Some).ok_or_else(fault)
+        }
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(fault()),
+    }
+}

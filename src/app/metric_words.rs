@@ -1,0 +1,14 @@
+//! What the metrics mean, for `/metrics`.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Describes every metric; called once, after the recorder is installed.
+pub(super) fn describe() {
+    describe_counter!("wxpatrol_claims_total", Unit::Count, "Items claimed, by check");
+    describe_counter!("wxpatrol_items_total", Unit::Count, "Items recorded, by check and outcome");
+    describe_counter!("wxpatrol_runs_total", Unit::Count, "Runs that this process closed, by state");
+    describe_histogram!("wxpatrol_call_seconds", Unit::Seconds, "Calls to WeChat, by endpoint and class");
+    describe_gauge!("wxpatrol_claims_under_way", Unit::Count, "Claims that are not recorded yet");
+    describe_gauge!("wxpatrol_database_away", Unit::Count, "1 while Postgres does not answer");
+    describe_gauge!("wxpatrol_platform_halted", Unit::Count, "1 while a fault of the whole platform stops all calls");
+}
