@@ -93,8 +93,10 @@ impl Tokens {
         seen: Option<i64>,
     ) -> Result<StoredToken, CallError> {
         // Everything slow comes before the claim: a lease runs only while its call does.
-        let component = self.component(platform, None).await?;
+        self.component(platform, None).await?;
         let permit = self.permit(platform, Endpoint::ApiAuthorizerToken).await?;
+        // Looked at again after the wait: a token that was replaced meanwhile would cost every waiter a refused call.
+        let component = self.component(platform, None).await?;
         let holder = Holder::Merchant(appid.to_owned());
         let held = match self.claim(platform, &holder, seen).await? {
             Ok(held) => held,
