@@ -7,16 +7,29 @@
 
 pub mod breaker;
 pub mod claim;
+pub mod identity;
 pub mod intend;
+pub mod listing;
 pub mod merchants;
 pub mod migrate;
+pub mod operator;
 pub mod plan;
+pub mod process;
 pub mod record;
 pub mod results;
+pub mod retention;
 pub mod runs;
 pub mod seal;
 pub mod slices;
+pub mod status;
 pub mod vault;
+pub mod views;
+
+#[cfg(all(test, feature = "demo"))]
+#[path = "../../tests/it/world/postgres.rs"]
+mod testing;
+#[cfg(all(test, feature = "demo"))]
+mod tests;
 
 use std::{
     str::FromStr,

@@ -1,0 +1,54 @@
+//! Processes: each says that it lives, what it is, and how far its clock is from Postgres's.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError};
+
+impl Store {
+    /// Says that this process lives, and answers by how many milliseconds this machine's clock is ahead of Postgres's
+    /// (negative: behind). `claimed_at` is when it last claimed. To be repeated every few seconds: after 30 s without a
+    /// beat others count it as dead.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn beat(&self, claimed_at: Option<DateTime<Utc>>) -> Result<i64, StoreError> {
+        // The clock is read with the connection in hand, so that waiting for one does not look like a wrong clock.
+        let mut connection = self.pool.acquire().await?;
+        let skew = sqlx::query_scalar(include_str!("sql/process_beat.sql"))
+            .bind(self.process_id)
+            .bind(env!("CARGO_PKG_VERSION"))
+            .bind(self.purpose)
+            .bind(Utc::now())
+            .bind(claimed_at)
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(skew)
+    }
+
+    /// Takes this process off the list, at an orderly end. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer: the row is pruned a day later.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/process_leave.sql")).bind(self.process_id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Forgets processes that died more than a day ago, and answers how many. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn prune(&self) -> Result<u64, StoreError> {
+        Ok(sqlx::query(include_str!("sql/process_prune.sql")).execute(&self.pool).await?.rows_affected())
+    }
+
+    /// How many other processes live on this database.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn other_live_processes(&self) -> Result<u64, StoreError> {
+        let others: i64 =
+            sqlx::query_scalar(include_str!("sql/process_others.sql")).bind(self.process_id).fetch_one(&self.pool).await?;
+        Ok(u64::try_from(others).unwrap_or(0))
+    }
+}

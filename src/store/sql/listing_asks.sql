@@ -1,0 +1,38 @@
+-- listing_asks.sql: every mini program whose phone is missing, with all that decides whether it may be asked now.
+-- $1 platform, $2 appids or null, $3 rows at most. In the order of claiming, sleeping ones last.
+-- The facts are those of intend_item.sql, intend_past.sql and intend_ask_wanted.sql.
+select f.appid,
+       '' as counterpart,
+       m.nickname,
+       m.withdrawn_at is not null as withdrawn,
+       coalesce(i.held, false)
+         or exists (select from hold h
+                     where h.platform_id = $1
+                       and h.appid is null
+                       and (h.check_name = 'ask' or h.endpoint = 'checkmobile')
+                       and (h.until is null or h.until > t.now)) as held,
+       case when i.appid is null then 'not_planned'
+            when i.outcome = 'skipped' and i.reason not in ('maximum_reached', 'phone_not_missing', 'held') then i.reason end as barred,
+       past.last_at,
+       coalesce(past.counted, 0) as counted,
+       f.asks_granted as granted,
+       nullif(i.due_at, 'infinity') as due_at,
+       i.due_at = 'infinity' as dormant,
+       i.leased_by is not null and i.due_at > t.now as leased
+  from (select clock() as now) t,
+       phone f
+  join merchant m on m.platform_id = f.platform_id and m.appid = f.appid
+  left join item i on i.platform_id = f.platform_id and i.appid = f.appid and i.check_name = 'ask' and i.counterpart = ''
+  left join lateral (
+       select max(p.made_at) as last_at,
+              count(*) filter (where p.made_at > coalesce(f.bound_at, '-infinity')) as counted
+         from intent p
+        where p.platform_id = f.platform_id
+          and p.appid = f.appid
+          and p.purpose = 'ask'
+          and p.outcome <> 'not_made') past on true
+ where f.platform_id = $1
+   and f.state = 'missing'
+   and ($2::text[] is null or f.appid = any ($2))
+ order by i.due_at nulls last, f.appid
+ limit $3

@@ -1,0 +1,43 @@
+-- listing_invites.sql: every wanted pair, with all that decides whether its invitation may be sent now.
+-- $1 platform, $2 appids of official accounts or null, $3 rows at most. In the order of claiming, sleeping ones last.
+-- The facts are those of intend_item.sql, intend_past.sql and intend_invite_wanted.sql.
+select w.official_account as appid,
+       w.mini_program as counterpart,
+       oa.nickname,
+       oa.withdrawn_at is not null as withdrawn,
+       coalesce(i.held, false)
+         or exists (select from hold h
+                     where h.platform_id = $1
+                       and h.appid is null
+                       and (h.check_name = 'invite' or h.endpoint = 'wxamplink')
+                       and (h.until is null or h.until > t.now)) as held,
+       case when i.appid is null or l.state is null then 'not_planned'
+            when not (l.state = 'wanted' or l.state = 'deferred' and l.deferred_until <= t.now) then l.state
+            when l.read_at is null or l.read_at <= t.now - interval '25 hours' then 'awaiting_reading'
+            when i.outcome = 'skipped' and i.reason <> 'held' then i.reason end as barred,
+       past.last_at,
+       coalesce(past.counted, 0) as counted,
+       0 as granted,
+       nullif(i.due_at, 'infinity') as due_at,
+       i.due_at = 'infinity' as dormant,
+       i.leased_by is not null and i.due_at > t.now as leased
+  from (select clock() as now) t,
+       wish w
+  join merchant oa on oa.platform_id = w.platform_id and oa.appid = w.official_account
+  left join link l
+    on l.platform_id = w.platform_id and l.official_account = w.official_account and l.mini_program = w.mini_program
+  left join item i
+    on i.platform_id = w.platform_id and i.appid = w.official_account and i.check_name = 'invite' and i.counterpart = w.mini_program
+  left join lateral (
+       select max(p.made_at) as last_at,
+              count(*) as counted
+         from intent p
+        where p.platform_id = w.platform_id
+          and p.appid = w.official_account
+          and p.purpose = 'invite'
+          and p.counterpart = w.mini_program
+          and p.outcome <> 'not_made') past on true
+ where w.platform_id = $1
+   and ($2::text[] is null or w.official_account = any ($2))
+ order by i.due_at nulls last, w.official_account, w.mini_program
+ limit $3
