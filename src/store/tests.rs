@@ -75,9 +75,7 @@ async fn seeded() -> (TestDatabase, PlatformId) {
 fn statements() -> BTreeMap<String, String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    files
-        .map(|file| (file.file_name().into_string().unwrap(), std::fs::read_to_string(file.path()).unwrap()))
-        .collect()
+    files.map(|file| (file.file_name().into_string().unwrap(), std::fs::read_to_string(file.path()).unwrap())).collect()
 }
 
 #[tokio::test]
@@ -169,7 +167,7 @@ async fn constraints_refuse_rows_that_cannot_be() {
         "blocked_has_its_reason",
         "a_configured_callback_has_its_config",
         "numbers_count_from_one",
-        "a_halt_has_its_reason",
+        "a_halt_has_its_probe",
         "rehearsal_clock_pkey",
     ];
     assert_eq!(refusals, expected);
@@ -192,7 +190,11 @@ async fn postgres_and_the_program_agree_on_the_endpoint_of_each_check() {
 async fn moving_the_clock_moves_what_is_due() {
     let (database, platform) = seeded().await;
     let due = async |store: &Store| store.due_counts(platform, &[CheckName::Phone], None).await.unwrap().len();
-    say(&database.pool, "update item set due_at = clock() + interval '1 h' where check_name = 'phone' and appid = 'wxmini1'").await;
+    say(
+        &database.pool,
+        "update item set due_at = clock() + interval '1 h' where check_name = 'phone' and appid = 'wxmini1'",
+    )
+    .await;
     assert_eq!(due(&database.store).await, 0);
     database.advance(std::time::Duration::from_secs(3_601)).await;
     assert_eq!(due(&database.another_store().await).await, 1);
