@@ -4,6 +4,10 @@
 //! The layers, from the words up: [`domain`] is pure; [`wechat`] speaks HTTP and [`store`] speaks SQL, and neither knows
 //! the other; [`checks`] hold one question each; [`patrol`] does the work and [`ops`] shows it; the edge ties them together.
 
+// The tests' world names the library as programs outside do, and stands inside it as well.
+#[cfg(test)]
+extern crate self as wxpatrol;
+
 pub mod app;
 pub mod checks;
 pub mod cli;

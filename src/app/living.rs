@@ -11,9 +11,10 @@ const SKEW_MAX_MS: i64 = 5_000;
 impl App {
     /// Says that this process lives.
     pub(super) async fn beat(&self, patrol: &Patrol) {
-        let claimed_at = patrol.progress().last_claim().map(|at| {
-            self.store.now() - TimeDelta::from_std(at.elapsed()).unwrap_or_default()
-        });
+        let claimed_at = patrol
+            .progress()
+            .last_claim()
+            .map(|at| self.store.now() - TimeDelta::from_std(at.elapsed()).unwrap_or_default());
         match self.store.beat(claimed_at).await {
             Ok(skew) if skew.abs() > SKEW_MAX_MS => {
                 tracing::warn!(skew_ms = skew, now = %Utc::now(), "this machine's clock differs from Postgres's");

@@ -164,7 +164,8 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
 fn settings(config: &Config) -> Table {
     let columns = ["name", "value", "source", "meaning"].map(|name| Column::new(name, Kind::Text));
     let rows = config.settings().iter().map(|setting| {
-        let texts = [setting.name.clone(), setting.value.clone(), setting.source.name().to_owned(), setting.meaning.clone()];
+        let texts =
+            [setting.name.clone(), setting.value.clone(), setting.source.name().to_owned(), setting.meaning.clone()];
         texts.into_iter().map(Some).collect()
     });
     Table { title: None, columns: columns.into(), rows: rows.collect() }

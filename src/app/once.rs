@@ -64,11 +64,8 @@ impl App {
 
     /// Who would be messaged now, and who not and why.
     async fn would_message(&self, platform: PlatformId, wish: &RunWish) -> Result<Table, AppError> {
-        let policies: HashMap<CheckName, MessagePolicy> = wish
-            .checks
-            .iter()
-            .filter_map(|check| self.policy(*check).map(|policy| (*check, policy)))
-            .collect();
+        let policies: HashMap<CheckName, MessagePolicy> =
+            wish.checks.iter().filter_map(|check| self.policy(*check).map(|policy| (*check, policy))).collect();
         let merchants = wish.merchants.as_deref();
         let candidates = self.store.would_message(platform, &policies, merchants, CANDIDATES_MAX).await?;
         let columns = ["check_name", "appid", "counterpart", "nickname", "would_be_messaged", "reason", "not_before"];

@@ -24,9 +24,8 @@ pub(super) fn table(view: ViewRows) -> Table {
 /// A view that this binary's own schema has.
 pub(super) async fn own(store: &Store, name: &str, wish: ViewWish<'_>) -> Result<Table, StoreError> {
     let view = store.read_view(name, wish).await?;
-    view.map(table).ok_or_else(|| {
-        StoreError::Inconsistent(format!("the view wxpatrol.{name} is missing: run wxpatrol migrate"))
-    })
+    view.map(table)
+        .ok_or_else(|| StoreError::Inconsistent(format!("the view wxpatrol.{name} is missing: run wxpatrol migrate")))
 }
 
 /// The list of reports.

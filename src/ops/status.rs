@@ -50,7 +50,11 @@ async fn platforms(store: &Store) -> Result<Table, StoreError> {
         ("halt_reason", Kind::Text),
         ("attention", Kind::Number),
     ];
-    Ok(titled("Platforms: the age of the verify ticket, the breaker, and how much wants attention", &columns, rows.collect()))
+    Ok(titled(
+        "Platforms: the age of the verify ticket, the breaker, and how much wants attention",
+        &columns,
+        rows.collect(),
+    ))
 }
 
 async fn merchants(store: &Store) -> Result<Table, StoreError> {

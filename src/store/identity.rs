@@ -8,8 +8,7 @@ use super::{Store, StoreError};
 use crate::domain::CheckName;
 
 /// Why messages wait, as operators read it.
-pub const HOLD_REASON: &str =
-    "the database was restored or failed over: compare the intents with reality, then resume";
+pub const HOLD_REASON: &str = "the database was restored or failed over: compare the intents with reality, then resume";
 
 /// What looking at the identity showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +103,10 @@ mod tests {
         let platform = store.platform("wxcomponent").await.unwrap();
         assert_eq!(store.compare_identity().await.unwrap(), Identity::First);
         assert_eq!(store.compare_identity().await.unwrap(), Identity::Same);
-        sqlx::query("update wxpatrol_data.cluster_identity set timeline = timeline - 1").execute(&database.pool).await.unwrap();
+        sqlx::query("update wxpatrol_data.cluster_identity set timeline = timeline - 1")
+            .execute(&database.pool)
+            .await
+            .unwrap();
 
         assert_eq!(store.compare_identity().await.unwrap(), Identity::Changed);
         assert_eq!(store.compare_identity().await.unwrap(), Identity::Same);
@@ -112,8 +114,11 @@ mod tests {
         assert_eq!(holds.iter().filter_map(|hold| hold.check_name.as_deref()).collect::<Vec<_>>(), ["ask", "invite"]);
         assert!(holds.iter().all(|hold| hold.reason == HOLD_REASON && hold.until.is_none()));
 
-        let targets = [CheckName::Ask, CheckName::Invite]
-            .map(|check| HoldTarget { appid: None, check: Some(check), endpoint: None });
+        let targets = [CheckName::Ask, CheckName::Invite].map(|check| HoldTarget {
+            appid: None,
+            check: Some(check),
+            endpoint: None,
+        });
         assert_eq!(store.resume(platform, &targets).await.unwrap(), 2);
     }
 }

@@ -27,6 +27,14 @@ pub mod status;
 pub mod vault;
 pub mod views;
 
+#[cfg(test)]
+#[cfg(feature = "demo")]
+#[path = "../../tests/it/world/postgres.rs"]
+mod testing;
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests;
+
 use std::{
     str::FromStr,
     sync::{Arc, RwLock},

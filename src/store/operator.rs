@@ -130,7 +130,8 @@ impl Store {
         } else {
             transaction.commit().await?;
         }
-        let new: HashMap<Pair, bool> = rows.into_iter().map(|(account, program, new)| ((account, program), new)).collect();
+        let new: HashMap<Pair, bool> =
+            rows.into_iter().map(|(account, program, new)| ((account, program), new)).collect();
         Ok(pairs.iter().map(|pair| if new.get(pair) == Some(&true) { Wanted::New } else { Wanted::Again }).collect())
     }
 

@@ -47,8 +47,10 @@ impl Store {
     /// # Errors
     /// Postgres did not answer.
     pub async fn other_live_processes(&self) -> Result<u64, StoreError> {
-        let others: i64 =
-            sqlx::query_scalar(include_str!("sql/process_others.sql")).bind(self.process_id).fetch_one(&self.pool).await?;
+        let others: i64 = sqlx::query_scalar(include_str!("sql/process_others.sql"))
+            .bind(self.process_id)
+            .fetch_one(&self.pool)
+            .await?;
         Ok(u64::try_from(others).unwrap_or(0))
     }
 }

@@ -4,5 +4,5 @@ delete from day_count t
  where t.ctid = any (array(
        select o.ctid
          from day_count o
-        where o.day < ((select clock()) at time zone 'Asia/Shanghai')::date - $1
+        where o.day < ((select clock()) at time zone 'Asia/Shanghai')::date - $1::int
         limit $2))

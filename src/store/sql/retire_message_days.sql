@@ -4,5 +4,5 @@ delete from message_day t
  where t.ctid = any (array(
        select o.ctid
          from message_day o
-        where o.day < ((select clock()) at time zone 'Asia/Shanghai')::date - $1
+        where o.day < ((select clock()) at time zone 'Asia/Shanghai')::date - $1::int
         limit $2))

@@ -1,0 +1,201 @@
+//! The schema and the statements on a real Postgres: everything has its comment, prepares, and refuses what it must.
+
+mod listing;
+mod operator;
+mod upkeep;
+mod views;
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, Executor as _, PgPool, SqlSafeStr as _};
+
+use super::testing::TestDatabase;
+use crate::{
+    domain::{CheckName, PlatformId},
+    store::Store,
+};
+
+/// Says several statements that only a test says.
+async fn say(pool: &PgPool, statements: &'static str) {
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::query("set search_path to wxpatrol_data").execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql(statements).execute(&mut *connection).await.unwrap();
+    sqlx::query("reset search_path").execute(&mut *connection).await.unwrap();
+}
+
+/// One platform with two mini programs, an official account and an open wish.
+const SEED: &str = "
+    insert into platform (component_appid, ticket_sealed, ticket_at) values ('wxcomponent', 'x', clock() - interval '11 hours');
+    insert into merchant (platform_id, appid, kind, nickname, account_status, permission_sets, info_at) values
+        (1, 'wxmini1', 'mini_program', '小店', 1, '{49}', clock()),
+        (1, 'wxmini2', 'mini_program', null, 19, null, clock()),
+        (1, 'wxgone', 'mini_program', null, null, null, null),
+        (1, 'wxoa', 'official_account', 'account', 1, '{33}', clock()),
+        (1, 'wxwhat', 'unknown', null, null, null, clock());
+    update merchant set withdrawn_at = clock() where appid = 'wxgone';
+    insert into wish (official_account, mini_program) values ('wxoa', 'wxmini1'), ('wxoa', 'wxmini2');
+    insert into item (platform_id, appid, check_name, counterpart, due_at, due_since, outcome, reason, class, errcode, rid, recorded_at, done_at) values
+        (1, 'wxmini1', 'phone', '', clock() - interval '1 s', clock() - interval '1 s', 'done', null, 'ok', 0, null, clock(), clock()),
+        (1, 'wxmini1', 'ask', '', 'infinity', 'infinity', 'skipped', 'maximum_reached', null, null, null, clock(), null),
+        (1, 'wxmini1', 'callback', '', clock(), clock(), 'failed', 'unknown', 'unknown', 987654, 'rid-fake', clock(), null),
+        (1, 'wxmini2', 'phone', '', 'infinity', 'infinity', 'skipped', 'permission', null, null, null, clock(), null),
+        (1, 'wxmini2', 'ask', '', clock(), clock(), null, null, null, null, null, null, null),
+        (1, 'wxoa', 'links', '', clock(), clock(), null, null, null, null, null, null, null),
+        (1, 'wxoa', 'invite', 'wxmini1', clock(), clock(), null, null, null, null, null, null, null),
+        (1, 'wxoa', 'invite', 'wxmini2', 'infinity', 'infinity', 'skipped', 'blocked', 'human', 89010, null, clock(), null);
+    insert into phone (platform_id, appid, state, since, read_at) values
+        (1, 'wxmini1', 'missing', clock(), clock()), (1, 'wxmini2', 'missing', clock(), clock());
+    insert into intent (platform_id, purpose, appid, number, made_at, deadline_at, process_id) values
+        (1, 'ask', 'wxmini1', 1, clock() - interval '2 min', clock() - interval '1 min', '00000000-0000-0000-0000-000000000001');
+    insert into link (platform_id, official_account, mini_program, state, since, read_at, reason, errcode) values
+        (1, 'wxoa', 'wxmini1', 'wanted', clock(), clock(), null, null),
+        (1, 'wxoa', 'wxmini2', 'blocked', clock(), clock(), 'blocked by code', 89010);
+    insert into callback_snapshot (platform_id, appid, valid_from, state, digest, config) values
+        (1, 'wxmini1', clock(), 'configured', 'x', '{\"container_config\": {\"enable\": true}, \"function_config\": {\"enable\": false, \"callbacks\": []}}');
+    insert into callback_change (platform_id, appid, changed_at, field, old_value, new_value) values
+        (1, 'wxmini1', clock(), 'container_config.enable', 'true', 'false');
+    insert into credential (platform_id, appid, lost_reason) values (1, 'wxmini1', 'refused for good');
+    insert into closure (platform_id, endpoint, closed_until, slow_until, since, errcode, reason) values
+        (1, 'wxamplink', clock() + interval '1 h', clock() + interval '2 h', clock(), 45011, 'told to slow down');
+    insert into hold (platform_id, check_name, reason, created_at) values (1, 'invite', 'long ago', clock() - interval '31 days');
+    insert into run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, state, ended_at) values
+        ('00000000-0000-0000-0000-00000000000a', 1, 'phone', clock(), '{phone,ask}', clock(), clock(), 'complete', clock());
+    insert into coverage (run_id, check_name, total, done, fresh, skipped, deferred, failed) values
+        ('00000000-0000-0000-0000-00000000000a', 'phone', 2, 1, 0, 1, 0, 0), ('00000000-0000-0000-0000-00000000000a', 'ask', 2, 0, 0, 1, 0, 0);
+    insert into failure (platform_id, appid, failed_at, check_name, endpoint, class, errcode, rid) values
+        (1, 'wxmini1', clock(), 'callback', 'getcallbackconfig', 'unknown', 987654, 'rid-fake');
+";
+
+async fn seeded() -> (TestDatabase, PlatformId) {
+    let database = TestDatabase::new().await;
+    say(&database.pool, SEED).await;
+    (database, 1)
+}
+
+fn statements() -> BTreeMap<String, String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    files.map(|file| (file.file_name().into_string().unwrap(), std::fs::read_to_string(file.path()).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn every_statement_prepares_and_its_first_line_names_its_file() {
+    let database = TestDatabase::new().await;
+    let mut faults = Vec::new();
+    for (file, text) in statements() {
+        if !text.starts_with(&format!("-- {file}: ")) {
+            faults.push(format!("{file}: the first line does not name it"));
+        }
+        if let Err(error) = database.store.pool.prepare(AssertSqlSafe(text).into_sql_str()).await {
+            faults.push(format!("{file}: {error}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[tokio::test]
+async fn every_statement_is_used() {
+    let mut sources = String::new();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let unused: Vec<String> =
+        statements().into_keys().filter(|file| !sources.contains(&format!("sql/{file}\""))).collect();
+    assert_eq!(unused, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn every_table_view_and_column_has_its_comment() {
+    let database = TestDatabase::new().await;
+    let silent: Vec<String> = sqlx::query_scalar(
+        "select c.relnamespace::regnamespace || '.' || c.relname || coalesce('.' || a.attname, '')
+           from pg_class c
+           left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+          where c.relnamespace in ('wxpatrol'::regnamespace, 'wxpatrol_data'::regnamespace)
+            and c.relkind in ('r', 'v')
+            and c.relname <> '_migration'
+            and (coalesce(obj_description(c.oid, 'pg_class'), '') = '' or coalesce(col_description(c.oid, a.attnum), '') = '')
+          order by 1",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    assert!(silent.is_empty(), "{}", silent.join("\n"));
+}
+
+#[tokio::test]
+async fn constraints_refuse_rows_that_cannot_be() {
+    let (database, _) = seeded().await;
+    let mut refusals = Vec::new();
+    for statement in [
+        "insert into merchant (platform_id, appid, kind) values (1, 'wxx', 'shop')",
+        "insert into merchant (platform_id, appid) values (1, '')",
+        "insert into wish (official_account, mini_program) values ('wxoa', 'wxoa')",
+        "insert into wish (official_account, mini_program) values ('wxoa', 'wxnobody')",
+        "insert into hold (reason) values ('names nothing')",
+        "insert into hold (appid, endpoint) values ('wxmini1', 'wxamplink')",
+        "update item set outcome = 'failed', reason = null",
+        "update run set ended_at = null",
+        "update link set deferred_until = clock()",
+        "update link set state = 'blocked', reason = null",
+        "update callback_snapshot set config = null",
+        "update intent set number = 0",
+        "update platform set halted_at = clock()",
+        "insert into rehearsal_clock (only_row) values (true)",
+    ] {
+        let error = database.store.pool.execute(statement).await.expect_err(statement);
+        refusals.push(error.as_database_error().and_then(|error| error.constraint()).unwrap_or_default().to_owned());
+    }
+    let expected = [
+        "kind_is_known_word",
+        "appid_is_not_empty",
+        "a_wish_names_two_accounts",
+        "mini_program_is_a_known_merchant",
+        "a_hold_names_something",
+        "an_endpoint_is_held_for_all",
+        "every_outcome_but_done_has_a_reason",
+        "an_ended_run_has_its_end",
+        "deferred_iff_until",
+        "blocked_has_its_reason",
+        "a_configured_callback_has_its_config",
+        "numbers_count_from_one",
+        "a_halt_has_its_probe",
+        "rehearsal_clock_pkey",
+    ];
+    assert_eq!(refusals, expected);
+}
+
+#[tokio::test]
+async fn postgres_and_the_program_agree_on_the_endpoint_of_each_check() {
+    let database = TestDatabase::new().await;
+    for check in CheckName::ALL {
+        let endpoint: Option<String> = sqlx::query_scalar("select wxpatrol_data.check_endpoint($1)")
+            .bind(check.name())
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
+        assert_eq!(endpoint.as_deref(), Some(check.endpoint().name()));
+    }
+}
+
+#[tokio::test]
+async fn moving_the_clock_moves_what_is_due() {
+    let (database, platform) = seeded().await;
+    let due = async |store: &Store| store.due_counts(platform, &[CheckName::Phone], None).await.unwrap().len();
+    say(
+        &database.pool,
+        "update item set due_at = clock() + interval '1 h' where check_name = 'phone' and appid = 'wxmini1'",
+    )
+    .await;
+    assert_eq!(due(&database.store).await, 0);
+    database.advance(std::time::Duration::from_secs(3_601)).await;
+    assert_eq!(due(&database.another_store().await).await, 1);
+}

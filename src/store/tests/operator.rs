@@ -1,0 +1,117 @@
+use super::*;
+use crate::store::{
+    StoreError,
+    operator::{Grant, HoldTarget, Paused, Unwanted, Wanted},
+};
+
+fn pair(account: &str, program: &str) -> (String, String) {
+    (account.to_owned(), program.to_owned())
+}
+
+fn merchant(appid: &str, check: Option<CheckName>) -> HoldTarget {
+    HoldTarget { appid: Some(appid.to_owned()), check, endpoint: None }
+}
+
+async fn held(database: &TestDatabase) -> Vec<(String, String)> {
+    sqlx::query_as("select appid, check_name from wxpatrol_data.item where held order by 1, 2")
+        .fetch_all(&database.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_pair_that_is_wanted_again_keeps_its_first_time_and_is_planned_anew() {
+    let (database, platform) = seeded().await;
+    say(&database.pool, "update wish set plan_stale = false, word_given = false, wanted_at = '2026-01-01'").await;
+    let pairs = [pair("wxoa", "wxwhat"), pair("wxoa", "wxmini1"), pair("wxoa", "wxwhat")];
+    let said = database.store.want(platform, &pairs, "somebody", false).await.unwrap();
+    assert_eq!(said, [Wanted::New, Wanted::Again, Wanted::New]);
+    let wishes: Vec<(String, bool, bool, bool)> = sqlx::query_as(
+        "select mini_program, plan_stale, word_given, wanted_at = '2026-01-01' from wxpatrol_data.wish order by 1",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    let expected = [("wxmini1", true, true, true), ("wxmini2", false, false, true), ("wxwhat", true, true, false)];
+    assert_eq!(wishes, expected.map(|(program, stale, word, old)| (program.to_owned(), stale, word, old)));
+}
+
+#[tokio::test]
+async fn a_dry_run_of_wishes_changes_nothing() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    let pairs = [pair("wxoa", "wxwhat")];
+    assert_eq!(store.want(platform, &pairs, "somebody", true).await.unwrap(), [Wanted::New]);
+    assert_eq!(store.want(platform, &pairs, "somebody", true).await.unwrap(), [Wanted::New]);
+    let known = [pair("wxoa", "wxmini1")];
+    assert_eq!(store.unwant(platform, &known, true).await.unwrap(), [Unwanted::Gone]);
+    assert_eq!(store.unwant(platform, &known, false).await.unwrap(), [Unwanted::Gone]);
+    assert_eq!(store.unwant(platform, &known, false).await.unwrap(), [Unwanted::NotWanted]);
+}
+
+#[tokio::test]
+async fn one_unknown_merchant_keeps_the_whole_list_of_wishes_out() {
+    let (database, platform) = seeded().await;
+    let pairs = [pair("wxoa", "wxwhat"), pair("wxoa", "wxnobody")];
+    let refused = database.store.want(platform, &pairs, "somebody", false).await;
+    assert!(matches!(refused, Err(StoreError::Data(_))), "{refused:?}");
+    assert_eq!(database.store.unwant(platform, &pairs[..1], false).await.unwrap(), [Unwanted::NotWanted]);
+}
+
+#[tokio::test]
+async fn the_same_hold_twice_is_one_hold_with_the_newer_end() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    say(&database.pool, "delete from hold").await;
+    let targets = [merchant("wxmini1", Some(CheckName::Ask)), merchant("wxmini2", None), merchant("wxmini2", None)];
+    let paused = store.pause(platform, &targets, Some("why"), None, "me").await.unwrap();
+    assert_eq!(paused, Paused { new: 2, renewed: 0 });
+    let until = store.now() + chrono::TimeDelta::days(1);
+    let paused = store.pause(platform, &targets[..1], None, Some(until), "me").await.unwrap();
+    assert_eq!(paused, Paused { new: 0, renewed: 1 });
+    let holds = store.holds(platform).await.unwrap();
+    assert_eq!(holds.len(), 2);
+    assert!(holds.iter().any(|hold| hold.reason == "why" && hold.until.is_some()), "{holds:?}");
+}
+
+#[tokio::test]
+async fn holds_cover_their_items_until_the_last_of_them_ends() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    let ask = merchant("wxmini1", Some(CheckName::Ask));
+    let all = merchant("wxmini1", None);
+    store.pause(platform, &[ask.clone(), all.clone()], None, None, "me").await.unwrap();
+    assert_eq!(held(&database).await.len(), 3);
+    assert_eq!(store.resume(platform, &[all]).await.unwrap(), 1);
+    assert_eq!(held(&database).await, [pair("wxmini1", "ask")]);
+    assert_eq!(store.resume(platform, std::slice::from_ref(&ask)).await.unwrap(), 1);
+    assert_eq!(store.resume(platform, &[ask]).await.unwrap(), 0);
+    assert_eq!(held(&database).await, []);
+}
+
+#[tokio::test]
+async fn one_more_ask_wakes_only_an_ask_that_slept_at_its_maximum() {
+    let (database, platform) = seeded().await;
+    say(&database.pool, "insert into phone values (1, 'wxwhat', 'bound', clock(), clock())").await;
+    let appids = ["wxmini1", "wxmini2", "wxwhat", "wxgone", "wxoa", "wxnobody", "wxmini1"].map(str::to_owned);
+    let said = database.store.grant_ask(platform, &appids).await.unwrap();
+    let woken = Grant::Granted { woken: true };
+    let expected = [
+        woken,
+        Grant::Granted { woken: false },
+        Grant::NotMissing,
+        Grant::Withdrawn,
+        Grant::NotRead,
+        Grant::Unknown,
+        woken,
+    ];
+    assert_eq!(said, expected);
+    let (granted, due): (i32, bool) = sqlx::query_as(
+        "select p.asks_granted, i.due_at <= clock_timestamp() from wxpatrol_data.phone p
+           join wxpatrol_data.item i using (platform_id, appid) where appid = 'wxmini1' and check_name = 'ask'",
+    )
+    .fetch_one(&database.pool)
+    .await
+    .unwrap();
+    assert_eq!((granted, due), (1, true));
+}

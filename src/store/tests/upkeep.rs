@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+use super::*;
+use crate::store::{retention::Retired, views::ViewWish};
+
+#[tokio::test]
+async fn a_process_is_alive_for_thirty_seconds_after_its_beat() {
+    let database = TestDatabase::new().await;
+    let other = database.another_store().await;
+    let skew = database.store.beat(None).await.unwrap();
+    assert!(skew.abs() < 5_000, "this machine's clock is Postgres's: {skew} ms");
+    assert_eq!(other.other_live_processes().await.unwrap(), 1);
+    assert_eq!(database.store.other_live_processes().await.unwrap(), 0);
+    database.advance(Duration::from_secs(31)).await;
+    assert_eq!(other.other_live_processes().await.unwrap(), 0);
+    let skew = database.store.beat(None).await.unwrap();
+    assert!(skew.abs() < 5_000, "a moved clock is no wrong clock: {skew} ms");
+    assert_eq!(other.other_live_processes().await.unwrap(), 1);
+    database.store.leave().await.unwrap();
+    assert_eq!(other.other_live_processes().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_dead_are_forgotten_after_a_day() {
+    let database = TestDatabase::new().await;
+    database.store.beat(None).await.unwrap();
+    database.advance(Duration::from_secs(86_340)).await;
+    assert_eq!(database.store.prune().await.unwrap(), 0);
+    database.advance(Duration::from_secs(61)).await;
+    assert_eq!(database.store.prune().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_past_its_retention_goes_and_the_rest_stays() {
+    let (database, _) = seeded().await;
+    let store = &database.store;
+    assert_eq!(store.retire().await.unwrap(), Retired::default());
+    say(
+        &database.pool,
+        "insert into message_day values (1, 'ask', '2020-01-01', 1), (1, 'ask', '2040-01-01', 1);
+         insert into day_count values (1, 'checkmobile', '2020-01-01', 1);
+         insert into failure (platform_id, appid, failed_at, check_name, endpoint, class)
+         select 1, 'wxmini1', clock() - interval '8 days', 'phone', 'checkmobile', 'transient' from generate_series(1, 5001);
+         insert into callback_snapshot (platform_id, appid, valid_from, valid_to, state, digest)
+         values (1, 'wxmini1', '2020-01-01', '2020-01-02', 'absent', 'x');
+         insert into callback_change (platform_id, appid, changed_at, field) values (1, 'wxmini1', '2020-01-02', 'state');
+         insert into intent (platform_id, purpose, appid, number, made_at, deadline_at, process_id) values
+            (1, 'ask', 'wxmini2', 1, clock() - interval '401 days', clock(), '00000000-0000-0000-0000-000000000001'),
+            (1, 'ask', 'wxmini2', 2, clock() - interval '399 days', clock(), '00000000-0000-0000-0000-000000000001');
+         insert into run (run_id, platform_id, checks, started_at, deadline_at, state, ended_at) values
+            ('00000000-0000-0000-0000-00000000000b', 1, '{phone}', clock() - interval '401 days', clock(), 'complete', clock()),
+            ('00000000-0000-0000-0000-00000000000c', 1, '{phone}', clock() - interval '401 days', clock(), 'open', null);
+         insert into coverage values ('00000000-0000-0000-0000-00000000000b', 'phone', 0, 0, 0, 0, 0, 0)",
+    )
+    .await;
+    let retired = store.retire().await.unwrap();
+    assert_eq!(retired, Retired { runs: 1, failures: 5_001, changes: 2, intents: 1, day_counts: 2 });
+    assert_eq!(store.retire().await.unwrap(), Retired::default());
+}
+
+#[tokio::test]
+async fn a_process_that_claimed_shows_when() {
+    let database = TestDatabase::new().await;
+    let store = &database.store;
+    let claimed_at = store.read_clock().await.unwrap();
+    store.beat(Some(claimed_at)).await.unwrap();
+    store.beat(None).await.unwrap();
+    let id = store.process_id().to_string();
+    let own = ViewWish { equal: Some(("process_id", &id)), rows_max: None };
+    let rows = store.read_view("processes", own).await.unwrap().unwrap();
+    let cell = |name: &str| rows.rows[0][rows.columns.iter().position(|column| column.name == name).unwrap()].clone();
+    assert_eq!(cell("alive").as_deref(), Some("true"));
+    assert_eq!(cell("last_claim_at"), Some(claimed_at.format("%Y-%m-%dT%H:%M:%SZ").to_string()));
+}

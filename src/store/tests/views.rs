@@ -1,0 +1,193 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::*;
+use crate::{
+    ops::{report, status},
+    store::views::{CellKind, ViewWish},
+};
+
+async fn column(store: &Store, view: &str, wish: ViewWish<'_>, name: &str) -> Vec<Option<String>> {
+    let rows = store.read_view(view, wish).await.unwrap().unwrap();
+    let place = rows.columns.iter().position(|column| column.name == name).unwrap();
+    rows.rows.into_iter().map(|row| row[place].clone()).collect()
+}
+
+#[tokio::test]
+async fn every_view_reads_on_an_empty_and_on_a_seeded_database() {
+    let (database, _) = seeded().await;
+    let empty = TestDatabase::new().await;
+    for store in [&empty.store, &database.store] {
+        for view in store.views().await.unwrap() {
+            let rows = store.read_view(&view.name, ViewWish::default()).await.unwrap().unwrap();
+            assert_eq!(rows.title, view.title);
+            assert!(rows.rows.iter().all(|row| row.len() == rows.columns.len()));
+            let shows_nothing = rows.rows.is_empty() && view.name != "processes";
+            assert!(std::ptr::eq(store, &empty.store) || !shows_nothing, "{} shows nothing of the seed", view.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_columns_of_the_views_are_the_frozen_ones() {
+    let database = TestDatabase::new().await;
+    let mut text = String::new();
+    for view in database.store.views().await.unwrap() {
+        let rows = database.store.read_view(&view.name, ViewWish::default()).await.unwrap().unwrap();
+        writeln!(text, "{}", view.name).unwrap();
+        for column in rows.columns {
+            writeln!(text, "    {} {:?}", column.name, column.kind).unwrap();
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/frozen/views.txt");
+    if std::env::var_os("UPDATE_FROZEN").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let frozen = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(text == frozen, "the views changed; they are a contract. With UPDATE_FROZEN=1 the file follows:\n{text}");
+}
+
+#[tokio::test]
+async fn each_trouble_stands_in_attention_once_with_what_to_do() {
+    let (database, _) = seeded().await;
+    let rows = database.store.read_view("attention", ViewWish::default()).await.unwrap().unwrap();
+    let place = |name: &str| rows.columns.iter().position(|column| column.name == name).unwrap();
+    let (subject, why) = (place("subject"), place("why"));
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for row in &rows.rows {
+        for name in ["actor", "what_zh", "what_en", "since"] {
+            // No table keeps when a token was lost unless an item met the loss.
+            let unknown = name == "since" && row[why].as_deref() == Some("token_lost");
+            assert!(unknown || row[place(name)].as_deref().is_some_and(|text| !text.is_empty()), "{name} of {row:?}");
+        }
+        let double = seen.insert(row[why].clone().unwrap(), row[subject].clone().unwrap());
+        assert_eq!(double, None, "{row:?}");
+    }
+    let expected = [
+        ("account_status", "wxmini2"),
+        ("ask_exhausted", "wxmini1"),
+        ("ask_unknown", "wxmini1"),
+        ("endpoint_closed", ""),
+        ("failed", "wxmini1"),
+        ("hold_old", ""),
+        ("kind_unknown", "wxwhat"),
+        ("link_blocked", "wxoa"),
+        ("permission", "wxmini2"),
+        ("ticket_expiring", ""),
+        ("token_lost", "wxmini1"),
+        ("unknown_errcode", ""),
+        ("withdrawn", "wxgone"),
+    ];
+    assert_eq!(seen, expected.map(|(why, subject)| (why.to_owned(), subject.to_owned())).into());
+}
+
+#[tokio::test]
+async fn a_blocked_link_says_what_the_runbook_says() {
+    let (database, _) = seeded().await;
+    let blocked = ViewWish { equal: Some(("why", "link_blocked")), rows_max: None };
+    let said = column(&database.store, "attention", blocked, "what_en").await;
+    let row = crate::domain::errcode::lookup(crate::domain::Endpoint::WxampLink, 89_010).unwrap();
+    assert_eq!(said, [Some(row.remedy_en.to_owned())]);
+}
+
+#[tokio::test]
+async fn a_lost_ask_leaves_attention_when_the_phone_is_bound_afterwards() {
+    let (database, _) = seeded().await;
+    let lost = ViewWish { equal: Some(("why", "ask_unknown")), rows_max: None };
+    assert_eq!(column(&database.store, "attention", lost, "subject").await.len(), 1);
+    say(&database.pool, "update phone set state = 'bound', bound_at = clock() where appid = 'wxmini1'").await;
+    assert_eq!(column(&database.store, "attention", lost, "subject").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_coverage_that_does_not_add_up_says_so_in_both_views() {
+    let (database, _) = seeded().await;
+    let all = ViewWish::default();
+    let yes_and_no = [Some("true".to_owned()), Some("false".to_owned())];
+    assert_eq!(column(&database.store, "coverage", all, "adds_up").await, yes_and_no);
+    assert_eq!(column(&database.store, "runs", all, "adds_up").await, [Some("false".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_role_that_may_only_read_the_views_reads_each_of_them() {
+    let (database, _) = seeded().await;
+    let mut connection = database.pool.acquire().await.unwrap();
+    // Roles belong to the whole server, where other tests run at the same time: the rollback takes this one along.
+    sqlx::raw_sql(
+        "begin; create role views_reader; grant usage on schema wxpatrol to views_reader;
+         grant select on all tables in schema wxpatrol to views_reader; set local role views_reader",
+    )
+    .execute(&mut *connection)
+    .await
+    .unwrap();
+    for view in database.store.views().await.unwrap() {
+        let statement = format!("select * from wxpatrol.{}", view.name);
+        let read = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await;
+        assert!(read.is_ok(), "{}: {read:?}", view.name);
+    }
+    let sealed = sqlx::raw_sql("select refresh_sealed from wxpatrol_data.credential").execute(&mut *connection).await;
+    assert!(sealed.is_err());
+    sqlx::raw_sql("rollback").execute(&mut *connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_view_has_a_column_of_bytes() {
+    let database = TestDatabase::new().await;
+    let sealed: Vec<String> = sqlx::query_scalar(
+        "select attrelid::regclass || '.' || attname from pg_attribute join pg_class c on c.oid = attrelid
+          where c.relnamespace = 'wxpatrol'::regnamespace and atttypid = 'bytea'::regtype",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    assert_eq!(sealed, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn hostile_names_and_values_reach_no_statement() {
+    let (database, _) = seeded().await;
+    let store = &database.store;
+    let hostile = "runs\"; drop schema wxpatrol cascade; --";
+    assert_eq!(store.read_view(hostile, ViewWish::default()).await.unwrap(), None);
+    let column = ViewWish { equal: Some((hostile, "x")), rows_max: None };
+    assert!(store.read_view("runs", column).await.is_err());
+    let value = ViewWish { equal: Some(("state", hostile)), rows_max: None };
+    assert_eq!(store.read_view("runs", value).await.unwrap().unwrap().rows.len(), 0);
+    let no_uuid = ViewWish { equal: Some(("run_id", "x")), rows_max: None };
+    assert!(matches!(store.read_view("runs", no_uuid).await, Err(crate::store::StoreError::Data(_))));
+    assert_eq!(store.views().await.unwrap().len(), 14);
+}
+
+#[tokio::test]
+async fn cells_have_the_kind_of_their_column() {
+    let (database, _) = seeded().await;
+    let run = ViewWish { equal: Some(("run_id", "00000000-0000-0000-0000-00000000000a")), rows_max: Some(1) };
+    let coverage = database.store.read_view("coverage", run).await.unwrap().unwrap();
+    let cell = |name: &str| {
+        let place = coverage.columns.iter().position(|column| column.name == name).unwrap();
+        (coverage.columns[place].kind, coverage.rows[0][place].clone().unwrap())
+    };
+    assert_eq!(cell("total"), (CellKind::Number, "2".to_owned()));
+    assert_eq!(cell("adds_up"), (CellKind::Boolean, "true".to_owned()));
+    assert_eq!(cell("reasons"), (CellKind::Json, "{}".to_owned()));
+    let (kind, started_at) = cell("started_at");
+    assert_eq!(kind, CellKind::Text);
+    assert!(chrono::DateTime::parse_from_rfc3339(&started_at).is_ok(), "{started_at}");
+}
+
+#[tokio::test]
+async fn reports_and_status_are_tables_of_what_the_views_say() {
+    let (database, _) = seeded().await;
+    let store = &database.store;
+    store.beat(None).await.unwrap();
+    assert_eq!(report::list(store).await.unwrap().rows.len(), 14);
+    assert_eq!(report::report(store, "no_such_report").await.unwrap(), None);
+    assert_eq!(report::runs(store, 5).await.unwrap().rows.len(), 1);
+    let run = uuid::Uuid::from_u128(10);
+    assert_eq!(report::coverage_of(store, run).await.unwrap().rows.len(), 2);
+    let tables = report::merchant(store, "wxmini1").await.unwrap();
+    assert_eq!(tables.len(), 8);
+    let counts: Vec<usize> = status::status(store).await.unwrap().iter().map(|table| table.rows.len()).collect();
+    // Platform; no open run; one schedule; three kinds; five checks; this process; the closed endpoint.
+    assert_eq!(counts, [1, 0, 1, 3, 5, 1, 1]);
+}
