@@ -8,9 +8,9 @@ use super::{Inner, settle};
 use crate::{
     checks::{Moment, Subject},
     domain::{
-        CallError, CheckName, Class, Outcome, Settled,
+        CallError, CheckName, Class, Finding, Outcome, Settled,
         message::Permission,
-        outcome::{CallRecord, IntentOutcome},
+        outcome::{CallRecord, IntentOutcome, InviteAnswer},
     },
     store::{claim::Claim, intend::Intended},
 };
@@ -40,7 +40,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
         Ok(message) => message,
-        Err(outcome) => return unsent(claim, outcome),
+        Err(settled) => return settled,
     };
     let subject = Subject {
         counterpart: &claim.key.counterpart,
@@ -140,26 +140,40 @@ pub(super) async fn failed(
 }
 
 /// Writes a message down before it is made. `Ok(None)`: this check messages nobody.
-async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Outcome> {
+async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Settled> {
     let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
     match inner.store.intend(claim, policy, inner.step_max()).await {
         Ok(Intended::Yes { number, notify_users, show_profile }) => {
             Ok(Some(Message { number, notify_users, show_profile }))
         }
-        Ok(Intended::LeaseLost) => Err(Outcome::Back),
+        Ok(Intended::LeaseLost) => Err(unsent(claim, Outcome::Back)),
+        Ok(Intended::Lost { until }) => Err(lost(claim, until)),
         Ok(Intended::Refused(Permission::Later { reason, until })) => {
-            Err(Outcome::Deferred { until, reason: reason.to_owned() })
+            Err(unsent(claim, Outcome::Deferred { until, reason: reason.to_owned() }))
         }
-        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Err(Outcome::Back),
+        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => {
+            Err(unsent(claim, Outcome::Back))
+        }
         Ok(Intended::Refused(Permission::No { reason })) => {
-            Err(Outcome::Skipped { due_at: None, reason: reason.to_owned() })
+            Err(unsent(claim, Outcome::Skipped { due_at: None, reason: reason.to_owned() }))
         }
         Err(error) => {
             tracing::warn!(merchant.id = claim.key.appid, %error, "the intent could not be written; nobody is messaged");
             let due_at = inner.now() + TimeDelta::seconds(5);
-            Err(Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false })
+            let again = Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false };
+            Err(unsent(claim, again))
         }
     }
+}
+
+/// A message whose process died before its answer was recorded. It counts as made: readings tell the rest.
+fn lost(claim: &Claim, until: DateTime<Utc>) -> Settled {
+    let reason = "answer_lost".to_owned();
+    if claim.key.check == CheckName::Invite {
+        let outcome = Outcome::Skipped { due_at: None, reason };
+        return Settled { finding: Some(Finding::Invite(InviteAnswer::Unknown)), ..unsent(claim, outcome) };
+    }
+    unsent(claim, Outcome::Deferred { until, reason })
 }
 
 fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {

@@ -9,7 +9,7 @@ use sqlx::{FromRow, Postgres, Transaction};
 use super::{Store, StoreError, claim::Claim};
 use crate::domain::{
     CheckName,
-    message::{MessageFacts, MessagePolicy, Permission},
+    message::{COOLDOWN, MessageFacts, MessagePolicy, Permission},
     platform_time,
 };
 
@@ -27,6 +27,12 @@ pub enum Intended {
     },
     /// Not now, or not at all.
     Refused(Permission),
+    /// Not before the cool-down is over, because the answer to the newest message was lost with the process that sent
+    /// it: it counts as made.
+    Lost {
+        /// When the cool-down is over.
+        until: DateTime<Utc>,
+    },
     /// The lease is lost or too short for the call: the claim is somebody else's.
     LeaseLost,
 }
@@ -43,6 +49,7 @@ struct Past {
     number: Option<i32>,
     last_at: Option<DateTime<Utc>>,
     counted: i64,
+    lost: bool,
 }
 
 #[derive(Default)]
@@ -107,6 +114,7 @@ impl Store {
         };
         match policy.decide(&facts, item.now) {
             Permission::Granted => {}
+            Permission::Later { reason: COOLDOWN, until } if past.lost => return Ok(Intended::Lost { until }),
             refusal @ (Permission::Later { .. } | Permission::No { .. }) => return Ok(Intended::Refused(refusal)),
         }
         let number = past.number.unwrap_or(0) + 1;

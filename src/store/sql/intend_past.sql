@@ -3,7 +3,8 @@
 select max(t.number) as number,
        max(t.made_at) filter (where t.outcome <> 'not_made') as last_at,
        count(*) filter (where t.outcome <> 'not_made'
-                          and t.made_at > coalesce(p.bound_at, '-infinity')) as counted
+                          and t.made_at > coalesce(p.bound_at, '-infinity')) as counted,
+       coalesce((array_agg(t.outcome order by t.number desc))[1] = 'unknown', false) as lost
   from intent t
   left join phone p
     on p.platform_id = t.platform_id
