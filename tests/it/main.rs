@@ -1,0 +1,9 @@
+//! The integration tests: one binary, one file for each promise of the design. Real Postgres, a simulated WeChat, the real
+//! engine and the real program; only the wire and the clock are made up.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod world;
+
+mod coverage;
+mod messages;
