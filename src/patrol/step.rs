@@ -8,9 +8,9 @@ use super::{Inner, settle};
 use crate::{
     checks::{Moment, Subject},
     domain::{
-        CallError, CheckName, Class, Outcome, Settled,
+        CallError, CheckName, Class, Finding, Outcome, Settled,
         message::Permission,
-        outcome::{CallRecord, IntentOutcome},
+        outcome::{CallRecord, IntentOutcome, InviteAnswer},
     },
     store::{claim::Claim, intend::Intended},
 };
@@ -40,7 +40,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
         Ok(message) => message,
-        Err(outcome) => return unsent(claim, outcome),
+        Err(settled) => return *settled,
     };
     let subject = Subject {
         counterpart: &claim.key.counterpart,
@@ -124,27 +124,33 @@ pub(super) async fn failed(
     }
 }
 
-/// Writes a message down before it is made. `Ok(None)`: this check messages nobody.
-async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Outcome> {
+/// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
+async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Settled>> {
     let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
-    match inner.store.intend(claim, policy, inner.step_max()).await {
+    let outcome = match inner.store.intend(claim, policy, inner.step_max()).await {
         Ok(Intended::Yes { number, notify_users, show_profile }) => {
-            Ok(Some(Message { number, notify_users, show_profile }))
+            return Ok(Some(Message { number, notify_users, show_profile }));
         }
-        Ok(Intended::LeaseLost) => Err(Outcome::Back),
+        Ok(Intended::Unsettled) => {
+            let outcome = Outcome::Skipped { due_at: None, reason: "answer_lost".to_owned() };
+            let finding = Some(Finding::Invite(InviteAnswer::Unknown));
+            return Err(Box::new(Settled { finding, ..unsent(claim, outcome) }));
+        }
+        Ok(Intended::LeaseLost) => Outcome::Back,
         Ok(Intended::Refused(Permission::Later { reason, until })) => {
-            Err(Outcome::Deferred { until, reason: reason.to_owned() })
+            Outcome::Deferred { until, reason: reason.to_owned() }
         }
-        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Err(Outcome::Back),
+        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Outcome::Back,
         Ok(Intended::Refused(Permission::No { reason })) => {
-            Err(Outcome::Skipped { due_at: None, reason: reason.to_owned() })
+            Outcome::Skipped { due_at: None, reason: reason.to_owned() }
         }
         Err(error) => {
             tracing::warn!(merchant.id = claim.key.appid, %error, "the intent could not be written; nobody is messaged");
             let due_at = inner.now() + TimeDelta::seconds(5);
-            Err(Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false })
+            Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false }
         }
-    }
+    };
+    Err(Box::new(unsent(claim, outcome)))
 }
 
 fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {
