@@ -6,4 +6,8 @@
 mod world;
 
 mod coverage;
+mod late_process;
+mod limits;
 mod messages;
+mod shutdown;
+mod ticks;

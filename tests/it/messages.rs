@@ -31,6 +31,10 @@ async fn all_wanted(mini_programs: u32) -> World {
     world
 }
 
+fn on_ask(errcode: i64, program: u32) -> Rule {
+    Rule::new(Oddity::Errcode(errcode)).on(Endpoint::Checkmobile).of(Plan::mini_program(program))
+}
+
 async fn kill_again_and_again(kills: u32) {
     const IN_FLIGHT: u32 = 32;
     let seed = rand::rng().next_u64();
@@ -172,11 +176,10 @@ async fn an_invitation_in_flight_when_the_program_was_killed_is_never_sent_again
 async fn an_ask_that_was_certainly_not_made_is_sent_later() {
     let world = nobody_has_a_phone(4).await;
     for (program, errcode) in [(0, 61007), (1, 45009), (2, 45011)] {
-        let rule = Rule::new(Oddity::Errcode(errcode)).of(Plan::mini_program(program)).times(1);
-        world.wechat.script(rule).unwrap();
+        world.wechat.script(on_ask(errcode, program).times(1)).unwrap();
     }
     // The token, and the one that replaces it, are both refused.
-    world.wechat.script(Rule::new(Oddity::Errcode(40001)).of(Plan::mini_program(3)).times(2)).unwrap();
+    world.wechat.script(on_ask(40001, 3).times(2)).unwrap();
     world.once_of(ASK).await.assert_complete();
     let not_made = "select count(*) from wxpatrol_data.intent where outcome = 'not_made' and number = 1";
     assert_eq!(world.count(not_made).await, 4);
@@ -192,7 +195,7 @@ async fn an_ask_that_was_certainly_not_made_is_sent_later() {
 async fn the_one_repeat_with_a_fresh_token_is_the_same_message() {
     let world = nobody_has_a_phone(3).await;
     for program in 0..3 {
-        world.wechat.script(Rule::new(Oddity::Errcode(42001)).of(Plan::mini_program(program)).times(1)).unwrap();
+        world.wechat.script(on_ask(42001, program).times(1)).unwrap();
     }
     world.once_of(ASK).await.assert_complete();
     assert_eq!((world.wechat.readout().asks, world.wechat.readout().asks_of_one_merchant_max), (3, 1));

@@ -72,7 +72,7 @@ impl World {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wxpatrol"));
-        command.args(arguments).env_clear().envs(self.settings()).env("RUST_BACKTRACE", "1");
+        command.args(arguments).env_clear().envs(self.settings());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
