@@ -5,9 +5,16 @@
 
 mod world;
 
+mod asks;
+mod callbacks;
 mod coverage;
 mod late_process;
 mod limits;
 mod messages;
+mod oddities;
+mod once;
+mod outages;
+mod secrets;
 mod shutdown;
 mod ticks;
+mod tokens;
