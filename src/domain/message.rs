@@ -57,9 +57,6 @@ pub enum Permission {
     },
 }
 
-/// The reason of a message that waits for its subject's cool-down.
-pub const COOLDOWN: &str = "cooldown";
-
 impl MessagePolicy {
     /// Decides. Reasons that only a person or a change can lift come first, then the longest waits.
     #[must_use]
@@ -79,7 +76,7 @@ impl MessagePolicy {
         if let Some(last) = facts.last_at {
             let over = last + TimeDelta::from_std(self.cooldown).unwrap_or(TimeDelta::MAX);
             if now < over {
-                return Permission::Later { reason: COOLDOWN, until: over };
+                return Permission::Later { reason: "cooldown", until: over };
             }
         }
         if let Some(until) = self.quiet_until(now) {

@@ -40,7 +40,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
         Ok(message) => message,
-        Err(settled) => return settled,
+        Err(settled) => return *settled,
     };
     let subject = Subject {
         counterpart: &claim.key.counterpart,
@@ -139,41 +139,33 @@ pub(super) async fn failed(
     }
 }
 
-/// Writes a message down before it is made. `Ok(None)`: this check messages nobody.
-async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Settled> {
+/// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
+async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Settled>> {
     let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
-    match inner.store.intend(claim, policy, inner.step_max()).await {
+    let outcome = match inner.store.intend(claim, policy, inner.step_max()).await {
         Ok(Intended::Yes { number, notify_users, show_profile }) => {
-            Ok(Some(Message { number, notify_users, show_profile }))
+            return Ok(Some(Message { number, notify_users, show_profile }));
         }
-        Ok(Intended::LeaseLost) => Err(unsent(claim, Outcome::Back)),
-        Ok(Intended::Lost { until }) => Err(lost(claim, until)),
+        Ok(Intended::Unsettled) => {
+            let outcome = Outcome::Skipped { due_at: None, reason: "answer_lost".to_owned() };
+            let finding = Some(Finding::Invite(InviteAnswer::Unknown));
+            return Err(Box::new(Settled { finding, ..unsent(claim, outcome) }));
+        }
+        Ok(Intended::LeaseLost) => Outcome::Back,
         Ok(Intended::Refused(Permission::Later { reason, until })) => {
-            Err(unsent(claim, Outcome::Deferred { until, reason: reason.to_owned() }))
+            Outcome::Deferred { until, reason: reason.to_owned() }
         }
-        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => {
-            Err(unsent(claim, Outcome::Back))
-        }
+        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Outcome::Back,
         Ok(Intended::Refused(Permission::No { reason })) => {
-            Err(unsent(claim, Outcome::Skipped { due_at: None, reason: reason.to_owned() }))
+            Outcome::Skipped { due_at: None, reason: reason.to_owned() }
         }
         Err(error) => {
             tracing::warn!(merchant.id = claim.key.appid, %error, "the intent could not be written; nobody is messaged");
             let due_at = inner.now() + TimeDelta::seconds(5);
-            let again = Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false };
-            Err(unsent(claim, again))
+            Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false }
         }
-    }
-}
-
-/// A message whose process died before its answer was recorded. It counts as made: readings tell the rest.
-fn lost(claim: &Claim, until: DateTime<Utc>) -> Settled {
-    let reason = "answer_lost".to_owned();
-    if claim.key.check == CheckName::Invite {
-        let outcome = Outcome::Skipped { due_at: None, reason };
-        return Settled { finding: Some(Finding::Invite(InviteAnswer::Unknown)), ..unsent(claim, outcome) };
-    }
-    unsent(claim, Outcome::Deferred { until, reason })
+    };
+    Err(Box::new(unsent(claim, outcome)))
 }
 
 fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {

@@ -9,7 +9,7 @@ use sqlx::{FromRow, Postgres, Transaction};
 use super::{Store, StoreError, claim::Claim};
 use crate::domain::{
     CheckName,
-    message::{COOLDOWN, MessageFacts, MessagePolicy, Permission},
+    message::{MessageFacts, MessagePolicy, Permission},
     platform_time,
 };
 
@@ -27,14 +27,11 @@ pub enum Intended {
     },
     /// Not now, or not at all.
     Refused(Permission),
-    /// Not before the cool-down is over, because the answer to the newest message was lost with the process that sent
-    /// it: it counts as made.
-    Lost {
-        /// When the cool-down is over.
-        until: DateTime<Utc>,
-    },
     /// The lease is lost or too short for the call: the claim is somebody else's.
     LeaseLost,
+    /// An invitation of this pair is written down, its process died before it was recorded: it counts as sent, and
+    /// readings settle it.
+    Unsettled,
 }
 
 #[derive(FromRow)]
@@ -49,7 +46,7 @@ struct Past {
     number: Option<i32>,
     last_at: Option<DateTime<Utc>>,
     counted: i64,
-    lost: bool,
+    unsettled: bool,
 }
 
 #[derive(Default)]
@@ -95,6 +92,9 @@ impl Store {
             .bind(&key.counterpart)
             .fetch_one(&mut *transaction)
             .await?;
+        if past.unsettled {
+            return Ok(Intended::Unsettled);
+        }
         let wanted = wanted(&mut transaction, claim).await?;
         let day = platform_time::day(item.now);
         let used_today: i32 = sqlx::query_scalar(include_str!("sql/intend_day.sql"))
@@ -114,7 +114,6 @@ impl Store {
         };
         match policy.decide(&facts, item.now) {
             Permission::Granted => {}
-            Permission::Later { reason: COOLDOWN, until } if past.lost => return Ok(Intended::Lost { until }),
             refusal @ (Permission::Later { .. } | Permission::No { .. }) => return Ok(Intended::Refused(refusal)),
         }
         let number = past.number.unwrap_or(0) + 1;
