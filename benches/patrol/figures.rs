@@ -102,8 +102,8 @@ async fn rounds(
 }
 
 /// Unlimited, with answers that take no time: ours is the whole run, from its row's start to its end.
-pub async fn throughput(world: &World, quick: bool) -> Result<()> {
-    let (merchants, count) = if quick { (5_000, 3) } else { (20_000, 5) };
+pub async fn throughput(world: &World, quick: bool, count: usize) -> Result<()> {
+    let merchants = if quick { 5_000 } else { 20_000 };
     println!(
         "\nthroughput: {merchants} mini programs, phone and callback, 64 calls in flight, medians of {count} rounds"
     );
@@ -125,8 +125,8 @@ pub async fn throughput(world: &World, quick: bool) -> Result<()> {
 }
 
 /// Answers that take 50 ms, and 512 calls in flight.
-pub async fn latency(world: &World, quick: bool) -> Result<()> {
-    let (merchants, count) = if quick { (5_000, 3) } else { (20_000, 5) };
+pub async fn latency(world: &World, quick: bool, count: usize) -> Result<()> {
+    let merchants = if quick { 5_000 } else { 20_000 };
     println!(
         "\nlatency: {merchants} mini programs, answers after 50 ms, 512 calls in flight, medians of {count} rounds"
     );

@@ -8,7 +8,7 @@
 //! ```text
 //! cargo bench                                       all of it, about fifteen minutes
 //! cargo bench -- throughput latency memory limit    some of it
-//! cargo bench -- --quick                            fewer merchants and rounds
+//! cargo bench -- --quick --rounds 3                 fewer merchants and rounds
 //! ```
 
 mod bare;
@@ -35,9 +35,12 @@ enum Figure {
 struct Flags {
     /// What to measure; everything when nothing is named
     figures: Vec<Figure>,
-    /// Fewer merchants and rounds
+    /// A quarter of the merchants
     #[arg(long)]
     quick: bool,
+    /// Rounds whose medians are taken
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -59,8 +62,8 @@ fn main() -> Result<()> {
         println!("Postgres: {}, everything flushed; {} cores", world.origin(), std::thread::available_parallelism()?);
         for figure in figures {
             match figure {
-                Figure::Throughput => figures::throughput(&world, flags.quick).await?,
-                Figure::Latency => figures::latency(&world, flags.quick).await?,
+                Figure::Throughput => figures::throughput(&world, flags.quick, flags.rounds).await?,
+                Figure::Latency => figures::latency(&world, flags.quick, flags.rounds).await?,
                 Figure::Memory => figures::memory(&world, flags.quick).await?,
                 Figure::Limit => figures::limit(&world, flags.quick).await?,
             }
