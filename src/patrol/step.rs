@@ -36,6 +36,8 @@ fn unsent(claim: &Claim, outcome: Outcome) -> Settled {
 }
 
 /// Takes the step. The caller holds the limit's permit and a slot.
+///
+/// Each step is a task of its own, so its size is copied for every call: the ways that few steps take are boxed.
 pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled {
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
@@ -84,7 +86,9 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
                 ..unsent(claim, Outcome::Back)
             }
         }
-        (Err(error), None) => failed(inner, claim, &error, answer.latency, message.map(|message| message.number)).await,
+        (Err(error), None) => {
+            Box::pin(failed(inner, claim, &error, answer.latency, message.map(|message| message.number))).await
+        }
     }
 }
 
@@ -127,7 +131,7 @@ pub(super) async fn failed(
 /// Writes a message down before it is made. `Ok(None)`: this check messages nobody.
 async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Outcome> {
     let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
-    match inner.store.intend(claim, policy, inner.step_max()).await {
+    match Box::pin(inner.store.intend(claim, policy, inner.step_max())).await {
         Ok(Intended::Yes { number, notify_users, show_profile }) => {
             Ok(Some(Message { number, notify_users, show_profile }))
         }
