@@ -64,7 +64,7 @@ impl Inner {
         self.halt.in_a_row.store(0, Ordering::Relaxed);
         if self.progress.probing() {
             self.progress.set_probing(false);
-            match self.store.close_breaker(self.platform.id).await {
+            match Box::pin(self.store.close_breaker(self.platform.id)).await {
                 Ok(_) => tracing::info!(platform.id = self.platform.id, "the platform works again"),
                 Err(error) => tracing::warn!(%error, "the breaker could not be closed"),
             }

@@ -36,6 +36,8 @@ fn unsent(claim: &Claim, outcome: Outcome) -> Settled {
 }
 
 /// Takes the step. The caller holds the limit's permit and a slot.
+///
+/// Each step is a task of its own, so its size is copied for every call: the ways that few steps take are boxed.
 pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled {
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
@@ -97,7 +99,9 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
                 ..unsent(claim, Outcome::Back)
             }
         }
-        (Err(error), None) => failed(inner, claim, &error, answer.latency, message.map(|message| message.number)).await,
+        (Err(error), None) => {
+            Box::pin(failed(inner, claim, &error, answer.latency, message.map(|message| message.number))).await
+        }
     }
 }
 
@@ -142,7 +146,7 @@ pub(super) async fn failed(
 /// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
 async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Settled>> {
     let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
-    let outcome = match inner.store.intend(claim, policy, inner.step_max()).await {
+    let outcome = match Box::pin(inner.store.intend(claim, policy, inner.step_max())).await {
         Ok(Intended::Yes { number, notify_users, show_profile }) => {
             return Ok(Some(Message { number, notify_users, show_profile }));
         }

@@ -88,7 +88,6 @@ impl Store {
         context: RecordContext,
         batch: &[Settled],
     ) -> Result<Vec<bool>, StoreError> {
-        let call = |claim: &Settled| claim.call.clone();
         let ordinals: Vec<i64> = sqlx::query_scalar(include_str!("sql/record.sql"))
             .bind(context.platform)
             .bind(self.process_id)
@@ -100,8 +99,10 @@ impl Store {
             .bind(batch.iter().map(|claim| claim.outcome.name()).collect::<Vec<_>>())
             .bind(batch.iter().map(|claim| claim.outcome.reason()).collect::<Vec<_>>())
             .bind(batch.iter().map(|claim| claim.call.as_ref().map(|call| call.class.name())).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| call(claim).and_then(|call| call.errcode)).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| call(claim).and_then(|call| call.rid)).collect::<Vec<_>>())
+            .bind(batch.iter().map(|claim| claim.call.as_ref().and_then(|call| call.errcode)).collect::<Vec<_>>())
+            .bind(
+                batch.iter().map(|claim| claim.call.as_ref().and_then(|call| call.rid.as_deref())).collect::<Vec<_>>(),
+            )
             .bind(batch.iter().map(|claim| claim.outcome.due_at()).collect::<Vec<_>>())
             .bind(batch.iter().map(|claim| claim.outcome.counts()).collect::<Vec<_>>())
             .bind(
