@@ -26,8 +26,12 @@ fn config(path: &str, enable: bool) -> Option<Value> {
 }
 
 async fn intervals(world: &World) -> Vec<String> {
-    world.texts("select state || case when valid_to is null then ' now' else '' end
-                   from wxpatrol_data.callback_snapshot order by valid_from").await
+    world
+        .texts(
+            "select state || case when valid_to is null then ' now' else '' end
+                   from wxpatrol_data.callback_snapshot order by valid_from",
+        )
+        .await
 }
 
 #[tokio::test]

@@ -128,7 +128,8 @@ async fn a_merchant_that_withdrew_is_out_of_scope_and_its_tokens_are_erased() {
     world.wechat.withdraw(&gone).unwrap();
     world.sync().await;
     world.sync().await;
-    let tokens = "select count(*) from wxpatrol_data.credential c join wxpatrol_data.merchant m using (platform_id, appid)
+    let tokens =
+        "select count(*) from wxpatrol_data.credential c join wxpatrol_data.merchant m using (platform_id, appid)
                    where m.withdrawn_at is not null and (c.access_sealed is not null or c.refresh_sealed is not null)";
     assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where withdrawn_at is not null").await, 1);
     assert_eq!(world.count(tokens).await, 0);
