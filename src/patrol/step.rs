@@ -56,6 +56,19 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
     let labels = [("endpoint", request.endpoint().name()), ("class", class.name())];
     metrics::histogram!("wxpatrol_call_seconds", &labels).record(answer.latency.as_secs_f64());
+    if let Err(error) = &answer.result {
+        tracing::debug!(
+            run.id = inner.progress.run().map(|run| run.to_string()),
+            check.name = claim.key.check.name(),
+            merchant.id = claim.key.appid,
+            endpoint.name = request.endpoint().name(),
+            errcode = error.errcode(),
+            rid = error.rid(),
+            class = class.name(),
+            %error,
+            "the call failed"
+        );
+    }
     let verdict = match &answer.result {
         Ok(reply) => check.judge(reply, moment),
         Err(error) => check.judge_failure(error, moment),
@@ -99,7 +112,9 @@ pub(super) async fn failed(
     let check = claim.key.check;
     let now = inner.now();
     let tried = settle::Tried { check, attempts: claim.attempts, slowed: claim.slowed, now, jitter: rand::random() };
-    inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
+    if claim.slowed == 0 {
+        inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
+    }
     let intent = message.map(|number| (number, intent_outcome(Some(error))));
     let outcome = match settle::settle(error, tried) {
         Some(outcome) => {
