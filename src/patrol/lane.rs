@@ -26,6 +26,8 @@ use crate::{
 const LIVE: Duration = Duration::from_secs(450);
 /// Claims under way in one lane at most, when no limit says less.
 const WINDOW_MAX: usize = 2_000;
+/// A probe that said nothing (a connection that broke, a token that cools down) is followed by another after this.
+const PROBE_AGAIN: Duration = Duration::from_secs(3);
 /// A dry lane looks again after this, should nobody wake it.
 const DRY: Duration = Duration::from_secs(2);
 
@@ -128,6 +130,7 @@ async fn claim(
             tokio::select! {
                 () = inner.stop.cancelled() => return,
                 changed = board.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(PROBE_AGAIN) => {}
             }
         }
     }

@@ -6,10 +6,12 @@
 mod world;
 
 mod asks;
+mod bad_input;
 mod callbacks;
 mod coverage;
 mod late_process;
 mod limits;
+mod links;
 mod messages;
 mod oddities;
 mod once;

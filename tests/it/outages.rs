@@ -1,6 +1,6 @@
 //! Promise 6: connections cut, Postgres restarted, the pool starved in mid-run: the run ends complete all the same.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::Connection as _;
 use wxpatrol::{
@@ -66,7 +66,7 @@ async fn a_postgres_that_is_restarted_in_mid_run_leaves_nobody_out() {
         let options = Options { durability: Durability::Full, sources: Sources::MayInstall, wanted: Wanted::Any };
         PrivatePostgres::join_or_start(&folder, options, &|line| eprintln!("{line}")).unwrap()
     };
-    let server = tokio::task::spawn_blocking(start).await.unwrap();
+    let server = Arc::new(tokio::task::spawn_blocking(start).await.unwrap());
     let mut admin = sqlx::PgConnection::connect(&server.url("postgres")).await.unwrap();
     sqlx::raw_sql("drop database if exists restarted with (force)").execute(&mut admin).await.unwrap();
     sqlx::raw_sql("create database restarted").execute(&mut admin).await.unwrap();
@@ -74,10 +74,10 @@ async fn a_postgres_that_is_restarted_in_mid_run_leaves_nobody_out() {
     let world = world.with("DATABASE_URL", &server.url("restarted"));
     world.sync().await;
     runs_through(&world, async || {
+        let server = Arc::clone(&server);
         let restart = move || {
             server.restart(Stop::Fast).unwrap();
             server.restart(Stop::Immediate).unwrap();
-            server
         };
         tokio::task::spawn_blocking(restart).await.unwrap();
     })

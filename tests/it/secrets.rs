@@ -121,14 +121,15 @@ async fn no_secret_shows_on_a_page_of_the_status_server() {
     let address = format!("127.0.0.1:{port}");
     let world = world.with("WXPATROL_STATUS_ADDR", &address).with("WXPATROL_SCHEDULE_PHONE", "* * * * * *");
     let unattended = world.spawn(&["run"]);
-    world.until("select count(*) > 3 from wxpatrol_data.item where outcome is not null").await;
+    world.until("select count(*) > 3 from wxpatrol_data.item where outcome = 'done'").await;
     until("the server listens", async || TcpStream::connect(&address).await.is_ok()).await;
     for path in ["/healthz", "/readyz", "/metrics"] {
         let page = page(&address, path).await;
         assert!(page.starts_with("HTTP/1.1 200"), "{page}");
         assert_none_in(&world, path, &page);
     }
-    assert!(page(&address, "/metrics").await.contains("wxpatrol_items_total"));
+    until("work shows in the metrics", async || page(&address, "/metrics").await.contains("wxpatrol_items_total"))
+        .await;
     unattended.signal(Signal::SIGTERM);
     assert_none_in(&world, "run", &unattended.ended().await.everything());
 }

@@ -10,15 +10,26 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 use super::{PATIENCE, World};
 
-/// A process of the program. It is killed when it is dropped.
+/// A process of the program. It is killed when it is dropped. What it prints is read all the time, so that it never waits.
 pub struct Program {
     child: Child,
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
+}
+
+fn reading(mut stream: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<Vec<u8>> {
+    tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.ok();
+        bytes
+    })
 }
 
 /// How a process of the program ended.
@@ -53,7 +64,7 @@ impl Ended {
 impl World {
     /// Starts the program.
     pub fn spawn(&self, arguments: &[&str]) -> Program {
-        Program { child: self.command(arguments).spawn().unwrap() }
+        Program::new(self.command(arguments).spawn().unwrap())
     }
 
     /// Runs the program to its end.
@@ -67,7 +78,7 @@ impl World {
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).await.unwrap();
         drop(stdin);
-        Program { child }.ended().await
+        Program::new(child).ended().await
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -79,6 +90,11 @@ impl World {
 }
 
 impl Program {
+    fn new(mut child: Child) -> Self {
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Self { child, stdout: reading(stdout), stderr: reading(stderr) }
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the process was not waited for yet");
@@ -98,9 +114,15 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub async fn ended(self) -> Ended {
-        let output = tokio::time::timeout(2 * PATIENCE, self.child.wait_with_output()).await;
-        let output = output.expect("the program ends").unwrap();
-        Ended::new(output.status, &output.stdout, &output.stderr)
+    pub async fn ended(mut self) -> Ended {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        if status.is_err() {
+            self.child.start_kill().ok();
+        }
+        let (stdout, stderr) = (self.stdout.await.unwrap(), self.stderr.await.unwrap());
+        match status {
+            Ok(status) => Ended::new(status.unwrap(), &stdout, &stderr),
+            Err(_) => panic!("the program does not end: {}", String::from_utf8_lossy(&stderr)),
+        }
     }
 }

@@ -1,0 +1,119 @@
+//! Bad input: one clear sentence on stderr, exit code 2, and no row changed.
+
+use wxpatrol::{domain::CheckName, simulate::Plan};
+
+use crate::world::{World, plan};
+
+const STRANGER: &str = "wx00000000deadbeef";
+
+/// All rows that a command could change, as one text.
+async fn rows(world: &World) -> String {
+    let mut rows = Vec::new();
+    for table in ["run", "item", "hold", "wish", "link", "intent", "merchant", "phone", "credential", "platform"] {
+        rows.extend(world.texts(&format!("select t::text from wxpatrol_data.{table} t order by 1")).await);
+    }
+    rows.join("\n")
+}
+
+/// The program refuses, says these words, and leaves every row as it was.
+async fn assert_refused(world: &World, arguments: &[&str], input: &str, words: &[&str]) {
+    let before = rows(world).await;
+    let ended = world.program_reading(arguments, input).await;
+    assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.everything());
+    for word in words {
+        assert!(ended.stderr.contains(word), "{arguments:?} does not say {word:?}: {}", ended.stderr);
+    }
+    assert_eq!(ended.stdout, "", "{arguments:?}");
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    assert_eq!(rows(world).await, before, "{arguments:?} changed a row");
+}
+
+async fn known() -> World {
+    let world = World::synced(plan(3, 1)).await;
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    world
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_by_every_command_that_names_merchants() {
+    let world = known().await;
+    let (account, program) = (Plan::official_account(0), Plan::mini_program(0));
+    for arguments in [
+        &["--once", "--merchant", STRANGER][..],
+        &["want", &account, STRANGER],
+        &["want", STRANGER, &program],
+        &["ask", STRANGER],
+        &["pause", "--merchant", STRANGER],
+        &["resume", "--merchant", STRANGER],
+    ] {
+        assert_refused(&world, arguments, "", &[STRANGER]).await;
+    }
+    assert_refused(&world, &["unwant", &account, &program], "", &["not wanted"]).await;
+    assert_refused(&world, &["want", &program, &account], "", &["no official account"]).await;
+    assert_refused(&world, &["resume", "--check", "ask"], "", &["nothing is held"]).await;
+}
+
+#[tokio::test]
+async fn a_list_with_one_bad_line_changes_nothing_and_the_line_is_named() {
+    let world = known().await;
+    let (account, program) = (Plan::official_account(0), Plan::mini_program(0));
+    let import = ["import", "-", "--format", "csv"];
+    let csv = format!("appid,refresh_token\n{program},refreshtoken@@@fake\nno appid,x\n");
+    assert_refused(&world, &import, &csv, &["line 3"]).await;
+    assert_refused(&world, &import, "appid,refresh_token\nwx1111111111111111\n", &["line 2", "fields"]).await;
+    assert_refused(&world, &import, "nickname\nnobody\n", &["appid"]).await;
+    let pairs = format!("{account},{program}\n{account}\n");
+    assert_refused(&world, &["want", "--from", "-"], &pairs, &["line 2"]).await;
+    let appids = format!("{program}\n{STRANGER}\n");
+    assert_refused(&world, &["ask", "--from", "-"], &appids, &[STRANGER]).await;
+    assert_refused(&world, &["ask", "--from", "-"], "", &["empty"]).await;
+    assert_refused(&world, &["ticket", "-"], " \n", &["ticket"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_flag_is_refused_with_what_would_be_right() {
+    let world = known().await;
+    assert_refused(&world, &["--once", "--check", "phones"], "", &["phones", "callback"]).await;
+    assert_refused(&world, &["--once", "--merchant", "not-an-appid"], "", &["appid"]).await;
+    assert_refused(&world, &["--check", "phone"], "", &["--once"]).await;
+    assert_refused(&world, &["report", "nonsense"], "", &["nonsense", "wxpatrol report"]).await;
+    assert_refused(&world, &["frobnicate"], "", &["frobnicate"]).await;
+}
+
+#[tokio::test]
+async fn wrong_settings_are_refused_all_at_once_with_name_rule_and_example() {
+    let world = known().await.with("WXPATROL_LIMIT_CHECKMOBILE", "fast").with("WXPATROL_LEASE", "5s");
+    let words = ["WXPATROL_LIMIT_CHECKMOBILE", "200/s", "WXPATROL_LEASE", "30s"];
+    assert_refused(&world, &["--once"], "", &words).await;
+}
+
+#[tokio::test]
+async fn a_database_that_can_not_be_reached_is_named_without_its_password() {
+    let world = known().await.with("DATABASE_URL", "postgres://me:fake-password@127.0.0.1:9/nowhere");
+    let ended = world.program(&["--once"]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.everything());
+    assert!(ended.stderr.contains("cannot connect to Postgres at 127.0.0.1:9"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("fake-password"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_before_anything_is_done() {
+    let world = known().await.with("WXPATROL_ENCRYPTION_KEY", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg");
+    assert_refused(&world, &["--once"], "", &["WXPATROL_ENCRYPTION_KEY"]).await;
+}
+
+#[tokio::test]
+async fn a_missing_platform_a_missing_ticket_and_no_merchants_are_each_one_sentence() {
+    let world = World::new(plan(3, 1)).await.without("WXPATROL_VERIFY_TICKET");
+    let ended = world.program(&["--once"]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.everything());
+    assert!(ended.stderr.contains("component_verify_ticket"), "{}", ended.stderr);
+    let ticket = world.wechat.plan().verify_ticket.clone();
+    let world = world.with("WXPATROL_VERIFY_TICKET", &ticket);
+    let ended = world.program(&["--once"]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.everything());
+    assert!(ended.stderr.contains("wxpatrol sync"), "{}", ended.stderr);
+    let world = world.without("WXPATROL_COMPONENT_APPID").without("WXPATROL_COMPONENT_APPSECRET");
+    let world = world.without("WXPATROL_VERIFY_TICKET");
+    assert_refused(&world, &["--once"], "", &["no platform is configured", "WXPATROL_COMPONENT_APPID"]).await;
+}
