@@ -178,8 +178,9 @@ comment on function run_scope(run, text) is 'The units that a run must account f
 
 -- Which bucket an item of a run falls into, and why.
 create function item_bucket(i item, run_started_at timestamptz, left_because text, left_by_hold boolean,
-                            moment timestamptz, out bucket text, out reason text)
-  language sql immutable
+                            moment timestamptz)
+  returns table (bucket text, reason text)
+  language sql immutable rows 1
   as $$
     select case
              when i.held and not (i.recorded_at >= run_started_at and i.outcome = 'done') then 'skipped'

@@ -165,7 +165,7 @@ pub enum LogFormat {
     Json,
 }
 
-const LOG_FILTER: &str = "info,sqlx=warn";
+const LOG_FILTER: &str = "info,sqlx=warn,tokio_cron_scheduler=warn";
 
 impl Config {
     /// Reads the environment of this process.

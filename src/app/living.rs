@@ -1,29 +1,9 @@
 //! What a process says about itself, and the tidying that any live process does.
 
-use chrono::{TimeDelta, Utc};
-
 use super::App;
-use crate::{patrol::Patrol, store::identity::Identity};
-
-/// Clocks that are further apart than this are worth a warning; only Postgres's clock decides, so nothing breaks.
-const SKEW_MAX_MS: i64 = 5_000;
+use crate::store::identity::Identity;
 
 impl App {
-    /// Says that this process lives.
-    pub(super) async fn beat(&self, patrol: &Patrol) {
-        let claimed_at = patrol
-            .progress()
-            .last_claim()
-            .map(|at| self.store.now() - TimeDelta::from_std(at.elapsed()).unwrap_or_default());
-        match self.store.beat(claimed_at).await {
-            Ok(skew) if skew.abs() > SKEW_MAX_MS => {
-                tracing::warn!(skew_ms = skew, now = %Utc::now(), "this machine's clock differs from Postgres's");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the beat was missed"),
-        }
-    }
-
     /// Says that this process leaves.
     pub(super) async fn leave(&self) {
         if let Err(error) = self.store.leave().await {

@@ -51,7 +51,6 @@ impl App {
         self.mind_the_identity().await;
         let run = self.store.open_run(id, &wish).await?;
         let patrol = self.patrol(&ready, !once.dry_run);
-        self.beat(&patrol).await;
         let ended = watched(&patrol, run).await?;
         let coverage = self.store.coverage(run).await?;
         self.print(&coverage_table(run, &coverage))?;

@@ -22,8 +22,6 @@ const DEADLINE: Duration = Duration::from_secs(20 * 3600);
 /// A tick that is older than this is not caught up with.
 const CATCH_UP: TimeDelta = TimeDelta::hours(6);
 const SECOND: TimeDelta = TimeDelta::seconds(1);
-/// How often this process says that it lives, and tidies up.
-const BEAT: Duration = Duration::from_secs(10);
 /// How often old rows are looked for.
 const TIDY: Duration = Duration::from_secs(3600);
 
@@ -87,17 +85,12 @@ impl App {
         rings: &mut mpsc::Receiver<()>,
     ) {
         let mut heard_until: HashMap<usize, DateTime<Utc>> = HashMap::new();
-        let mut beat_at = Instant::now();
         let mut tidy_at = Instant::now();
         let mut syncing: Option<tokio::task::JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 ring = rings.recv() => if ring.is_none() { break },
-            }
-            if beat_at <= Instant::now() {
-                beat_at = Instant::now() + BEAT;
-                self.beat(patrol).await;
             }
             if tidy_at <= Instant::now() {
                 tidy_at = Instant::now() + TIDY;

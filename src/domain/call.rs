@@ -66,6 +66,8 @@ pub enum TokenFault {
         errcode: Option<i64>,
         /// One sentence that names what to do.
         reason: String,
+        /// Whether the platform's own token failed. Otherwise one merchant's refresh said so, and it may be alone.
+        certain: bool,
     },
 }
 

@@ -21,6 +21,10 @@ use crate::{
 /// How often the board is looked up when nothing happens.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// How often this process says that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+/// Clocks that are further apart than this are worth a warning; only Postgres's clock decides, so nothing breaks.
+const SKEW_MAX_MS: i64 = 5_000;
 /// A run by hand gives up after Postgres was away for this long.
 const AWAY_MAX: Duration = Duration::from_secs(120);
 
@@ -59,7 +63,7 @@ fn wanted(runs: &[OpenRun], shut: &[Shut], messages: bool, probe: bool) -> Board
             continue;
         }
         for check in &run.checks {
-            let mute = check.messages_people() && (run.dry_run || !messages || probe);
+            let mute = check.messages_people() && (run.dry_run || !messages);
             if mute || shut.iter().any(|shut| shut.check == *check) {
                 continue;
             }
@@ -93,7 +97,12 @@ pub(super) async fn keep(
     until: Until,
 ) -> Option<(RunState, Option<String>)> {
     let mut away_since: Option<Instant> = None;
+    let mut beat_at = Instant::now();
     loop {
+        if beat_at <= Instant::now() {
+            beat_at = Instant::now() + BEAT;
+            beat(inner).await;
+        }
         match look(inner, board, until).await {
             Ok(Some(ended)) => return Some(ended),
             Ok(None) => {
@@ -120,6 +129,21 @@ pub(super) async fn keep(
             () = inner.look.notified() => {}
             () = sleep_until(next) => {}
         }
+    }
+}
+
+/// Says that this process lives.
+async fn beat(inner: &Inner) {
+    let claimed_at = inner
+        .progress
+        .last_claim()
+        .map(|at| inner.now() - chrono::TimeDelta::from_std(at.elapsed()).unwrap_or_default());
+    match inner.store.beat(claimed_at).await {
+        Ok(skew) if skew.abs() > SKEW_MAX_MS => {
+            tracing::warn!(skew_ms = skew, "this machine's clock differs from Postgres's");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "the beat was missed"),
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Inner;
 use crate::{
-    domain::CheckName,
+    domain::{CheckName, Endpoint},
     store::{
         StoreError,
         runs::{OpenRun, RunState, Shut},
@@ -24,12 +24,20 @@ pub(super) async fn plan(inner: &Inner, run: &OpenRun) -> Result<(), StoreError>
     tracing::debug!(run.id = %run.run_id, merchants = planned.merchants, wishes = planned.wishes, "planned");
     for count in inner.store.due_counts(inner.platform.id, &run.checks, run.merchants.as_deref()).await? {
         if let Ok(check) = count.check_name.parse::<CheckName>() {
-            inner.progress.expect(check, u64::try_from(count.items).unwrap_or(0));
+            let calls = u64::try_from(count.items).unwrap_or(0);
+            inner.progress.expect(check, calls);
+            let pace = |endpoint, calls: u64| {
+                let interval = inner.settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval);
+                interval.unwrap_or_default().saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX))
+            };
+            let refreshes = u64::try_from(count.refreshes).unwrap_or(0);
+            let takes = pace(check.endpoint(), calls).max(pace(Endpoint::ApiAuthorizerToken, refreshes));
             tracing::info!(
                 run.id = %run.run_id,
                 check.name = check.name(),
                 calls = count.items,
                 refreshes = count.refreshes,
+                takes_at_least_secs = takes.as_secs(),
                 "due"
             );
         }

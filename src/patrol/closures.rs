@@ -37,8 +37,28 @@ impl SlowDowns {
     }
 }
 
+/// Endpoints that are closed, as this process knows it: their lanes claim nothing meanwhile.
+#[derive(Default)]
+pub(super) struct ClosedHere {
+    until: Mutex<HashMap<Endpoint, Instant>>,
+}
+
+impl ClosedHere {
+    pub(super) fn note(&self, endpoint: Endpoint, wait: Duration) {
+        let until = Instant::now() + wait;
+        self.until.lock().expect("nobody panics while holding the map").insert(endpoint, until);
+    }
+
+    /// When the endpoint opens; `None`: it is open.
+    pub(super) fn opens_at(&self, endpoint: Endpoint) -> Option<Instant> {
+        let known = self.until.lock().expect("nobody panics while holding the map").get(&endpoint).copied();
+        known.filter(|until| *until > Instant::now())
+    }
+}
+
 impl Inner {
-    /// Books a limit answer.
+    /// Books a limit answer of a merchant that has not just heard the same: one that hears it minute after minute is no
+    /// sign of the platform's limit.
     pub(super) async fn slowed_down(&self, endpoint: Endpoint, appid: &str, class: Class, errcode: Option<i64>) {
         if class != Class::QuotaMinute || !self.slow_downs.note(endpoint, appid) {
             return;

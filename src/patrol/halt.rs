@@ -75,7 +75,8 @@ impl Inner {
     /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
     pub(super) async fn platform_fault(&self, check: CheckName, error: &CallError) -> bool {
         let in_a_row = self.halt.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        let certain = matches!(error, CallError::NoToken(TokenFault::Platform { .. })) || self.progress.probing();
+        let certain =
+            matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. })) || self.progress.probing();
         if !certain && in_a_row < 2 {
             return false;
         }

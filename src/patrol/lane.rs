@@ -101,6 +101,14 @@ async fn claim(
             }
             continue;
         };
+        if let Some(opens_at) = inner.closed.opens_at(check.endpoint()) {
+            tokio::select! {
+                () = inner.stop.cancelled() => return,
+                changed = board.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep_until(opens_at.into()) => {}
+            }
+            continue;
+        }
         // Half a window at a time, so that statements stay few.
         let batch = if wanted.probe { 1 } else { window.div_ceil(2) };
         let Some(permits) = take_room(inner, &room, batch).await else { return };
@@ -280,6 +288,7 @@ async fn admit(
         let permit = match permit {
             Ok(permit) => permit,
             Err(closed) => {
+                inner.closed.note(endpoint, closed.wait);
                 inner.progress.waits_for(Some(format!(
                     "{} is closed for {} s",
                     endpoint.name(),

@@ -77,6 +77,7 @@ struct Inner {
     refreshes: Arc<Semaphore>,
     halt: halt::HaltWatch,
     slow_downs: closures::SlowDowns,
+    closed: closures::ClosedHere,
     progress: Progress,
     /// Something was recorded: a lane that was dry may find work.
     recorded: Notify,
@@ -111,6 +112,7 @@ impl Patrol {
             refreshes: Arc::new(Semaphore::new(refreshes)),
             halt: halt::HaltWatch::default(),
             slow_downs: closures::SlowDowns::default(),
+            closed: closures::ClosedHere::default(),
             progress: Progress::default(),
             recorded: Notify::new(),
             look: Notify::new(),

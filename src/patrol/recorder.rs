@@ -1,8 +1,21 @@
 //! Records settled claims in batches: full ones at once, others after a moment, and all when nothing is under way.
+//!
+//! Several recorders take turns at gathering, so that the next batch is gathered, and its calls go on, while Postgres
+//! writes the last one. Records of one process stand to each other as those of several processes do: fenced, and with
+//! locks in one order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::Instant,
+};
 
 use super::Inner;
 use crate::{
@@ -14,32 +27,61 @@ use crate::{
 pub(super) const BATCH_MAX: usize = 1_000;
 /// How long a settled claim waits for company.
 const LINGER: Duration = Duration::from_millis(400);
+/// Batches that are gathered or written at a time. More of them would only wait for each other in Postgres.
+const RECORDERS: usize = 2;
+
+/// The settled claims that the recorders share.
+struct Settlements {
+    incoming: Mutex<mpsc::Receiver<Settled>>,
+    /// Claims in batches that are being written.
+    in_writing: AtomicU64,
+}
 
 /// Records until every sender is gone.
-pub(super) async fn run(inner: Arc<Inner>, mut settlements: mpsc::Receiver<Settled>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while let Some(first) = settlements.recv().await {
-        batch.push(first);
-        let deadline = Instant::now() + LINGER;
-        while batch.len() < BATCH_MAX {
-            // Nothing else is on its way: there is no company to wait for.
-            if inner.progress.under_way() <= batch.len() as u64 {
-                break;
-            }
-            match tokio::time::timeout_at(deadline, settlements.recv()).await {
-                Ok(Some(settled)) => batch.push(settled),
-                Ok(None) | Err(_) => break,
-            }
+pub(super) async fn run(inner: Arc<Inner>, settlements: mpsc::Receiver<Settled>) {
+    let shared = Arc::new(Settlements { incoming: Mutex::new(settlements), in_writing: AtomicU64::new(0) });
+    let recorders: Vec<_> =
+        (0..RECORDERS).map(|_| tokio::spawn(take_turns(Arc::clone(&inner), Arc::clone(&shared)))).collect();
+    for recorder in recorders {
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "a recorder ended in a bug; what it had not recorded comes due again by itself");
         }
+    }
+}
+
+async fn take_turns(inner: Arc<Inner>, shared: Arc<Settlements>) {
+    while let Some(batch) = gather(&inner, &shared).await {
         let size = batch.len() as u64;
-        record(&inner, std::mem::take(&mut batch)).await;
+        record(&inner, batch).await;
+        // In this order: whoever looks in between sends a batch off early, and never waits for company in vain.
         inner.progress.over(size);
+        shared.in_writing.fetch_sub(size, Ordering::SeqCst);
         inner.recorded.notify_waiters();
         if inner.progress.under_way() == 0 {
             inner.look.notify_one();
         }
-        batch.reserve(BATCH_MAX);
     }
+}
+
+/// The next batch, counted as in writing. `None`: every sender is gone.
+async fn gather(inner: &Inner, shared: &Settlements) -> Option<Vec<Settled>> {
+    let mut incoming = shared.incoming.lock().await;
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    batch.push(incoming.recv().await?);
+    let deadline = Instant::now() + LINGER;
+    while batch.len() < BATCH_MAX {
+        let gathered = batch.len() as u64 + shared.in_writing.load(Ordering::SeqCst);
+        // Nothing else is on its way: there is no company to wait for.
+        if inner.progress.under_way() <= gathered {
+            break;
+        }
+        match tokio::time::timeout_at(deadline, incoming.recv()).await {
+            Ok(Some(settled)) => batch.push(settled),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    shared.in_writing.fetch_add(batch.len() as u64, Ordering::SeqCst);
+    Some(batch)
 }
 
 /// Records a batch, whatever it takes: halves it when Postgres refuses some row, waits while Postgres is away.

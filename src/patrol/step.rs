@@ -8,9 +8,9 @@ use super::{Inner, settle};
 use crate::{
     checks::{Moment, Subject},
     domain::{
-        CallError, CheckName, Class, Outcome, Settled,
+        CallError, CheckName, Class, Finding, Outcome, Settled,
         message::Permission,
-        outcome::{CallRecord, IntentOutcome},
+        outcome::{CallRecord, IntentOutcome, InviteAnswer},
     },
     store::{claim::Claim, intend::Intended},
 };
@@ -40,7 +40,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
         Ok(message) => message,
-        Err(outcome) => return unsent(claim, outcome),
+        Err(settled) => return *settled,
     };
     let subject = Subject {
         counterpart: &claim.key.counterpart,
@@ -56,6 +56,19 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
     let labels = [("endpoint", request.endpoint().name()), ("class", class.name())];
     metrics::histogram!("wxpatrol_call_seconds", &labels).record(answer.latency.as_secs_f64());
+    if let Err(error) = &answer.result {
+        tracing::debug!(
+            run.id = inner.progress.run().map(|run| run.to_string()),
+            check.name = claim.key.check.name(),
+            merchant.id = claim.key.appid,
+            endpoint.name = request.endpoint().name(),
+            errcode = error.errcode(),
+            rid = error.rid(),
+            class = class.name(),
+            %error,
+            "the call failed"
+        );
+    }
     let verdict = match &answer.result {
         Ok(reply) => check.judge(reply, moment),
         Err(error) => check.judge_failure(error, moment),
@@ -99,7 +112,9 @@ pub(super) async fn failed(
     let check = claim.key.check;
     let now = inner.now();
     let tried = settle::Tried { check, attempts: claim.attempts, slowed: claim.slowed, now, jitter: rand::random() };
-    inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
+    if claim.slowed == 0 {
+        inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
+    }
     let intent = message.map(|number| (number, intent_outcome(Some(error))));
     let outcome = match settle::settle(error, tried) {
         Some(outcome) => {
@@ -124,27 +139,33 @@ pub(super) async fn failed(
     }
 }
 
-/// Writes a message down before it is made. `Ok(None)`: this check messages nobody.
-async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Outcome> {
+/// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
+async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Settled>> {
     let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
-    match inner.store.intend(claim, policy, inner.step_max()).await {
+    let outcome = match inner.store.intend(claim, policy, inner.step_max()).await {
         Ok(Intended::Yes { number, notify_users, show_profile }) => {
-            Ok(Some(Message { number, notify_users, show_profile }))
+            return Ok(Some(Message { number, notify_users, show_profile }));
         }
-        Ok(Intended::LeaseLost) => Err(Outcome::Back),
+        Ok(Intended::Unsettled) => {
+            let outcome = Outcome::Skipped { due_at: None, reason: "answer_lost".to_owned() };
+            let finding = Some(Finding::Invite(InviteAnswer::Unknown));
+            return Err(Box::new(Settled { finding, ..unsent(claim, outcome) }));
+        }
+        Ok(Intended::LeaseLost) => Outcome::Back,
         Ok(Intended::Refused(Permission::Later { reason, until })) => {
-            Err(Outcome::Deferred { until, reason: reason.to_owned() })
+            Outcome::Deferred { until, reason: reason.to_owned() }
         }
-        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Err(Outcome::Back),
+        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Outcome::Back,
         Ok(Intended::Refused(Permission::No { reason })) => {
-            Err(Outcome::Skipped { due_at: None, reason: reason.to_owned() })
+            Outcome::Skipped { due_at: None, reason: reason.to_owned() }
         }
         Err(error) => {
             tracing::warn!(merchant.id = claim.key.appid, %error, "the intent could not be written; nobody is messaged");
             let due_at = inner.now() + TimeDelta::seconds(5);
-            Err(Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false })
+            Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false }
         }
-    }
+    };
+    Err(Box::new(unsent(claim, outcome)))
 }
 
 fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {

@@ -61,8 +61,11 @@ impl SyncError {
     }
 }
 
-/// The error with its runbook line.
+/// The error with its runbook line, where it does not say itself what to do.
 fn said(error: &CallError) -> String {
+    if matches!(error, CallError::NoToken(_)) {
+        return error.to_string();
+    }
     let row = error.errcode().and_then(|code| errcode::lookup(Endpoint::ApiGetAuthorizerList, code));
     row.map_or_else(|| error.to_string(), |row| format!("{error}: {}", row.remedy_en))
 }

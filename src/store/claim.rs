@@ -81,7 +81,9 @@ impl Store {
         if let Some(gate) = wish.gate {
             query = query.bind(gate.name());
         }
-        let rows = query.fetch_all(&self.pool).await?;
+        let mut transaction = self.begin_by_key().await?;
+        let rows = query.fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
         if let Some(row) = rows.first() {
             self.keep_clock(row.now, asked);
         }

@@ -29,6 +29,9 @@ pub enum Intended {
     Refused(Permission),
     /// The lease is lost or too short for the call: the claim is somebody else's.
     LeaseLost,
+    /// An invitation of this pair is written down, its process died before it was recorded: it counts as sent, and
+    /// readings settle it.
+    Unsettled,
 }
 
 #[derive(FromRow)]
@@ -43,6 +46,7 @@ struct Past {
     number: Option<i32>,
     last_at: Option<DateTime<Utc>>,
     counted: i64,
+    unsettled: bool,
 }
 
 #[derive(Default)]
@@ -88,6 +92,9 @@ impl Store {
             .bind(&key.counterpart)
             .fetch_one(&mut *transaction)
             .await?;
+        if past.unsettled {
+            return Ok(Intended::Unsettled);
+        }
         let wanted = wanted(&mut transaction, claim).await?;
         let day = platform_time::day(item.now);
         let used_today: i32 = sqlx::query_scalar(include_str!("sql/intend_day.sql"))

@@ -43,7 +43,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{
-    ConnectOptions, PgPool,
+    ConnectOptions, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
@@ -192,6 +192,11 @@ impl Store {
 
     fn keep_clock(&self, postgres: DateTime<Utc>, taken: Instant) {
         *self.clock.write().expect("nobody panics while holding the clock") = ClockReading { postgres, taken };
+    }
+
+    /// A transaction for statements that join batches to tables by key.
+    async fn begin_by_key(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        Ok(self.pool.begin_with(include_str!("sql/begin_by_key.sql")).await?)
     }
 
     fn sealer(&self) -> Result<&Sealer, StoreError> {

@@ -45,7 +45,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Data`]: some row can not be stored, halve the batch. [`StoreError::Collision`]: repeat it.
     pub async fn record(&self, context: RecordContext, batch: &[Settled]) -> Result<Recorded, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin_by_key().await?;
         self.lock_families(&mut transaction, context, batch).await?;
         let written = self.write_items(&mut transaction, context, batch).await?;
         let applied: Vec<&Settled> =

@@ -112,6 +112,7 @@ pub(super) async fn write_readings(
         moved.push(Moved { row, next, cause, was_read: true });
     }
     write_moved(transaction, context, now, &moved).await?;
+    confirm_intents(transaction, context, &moved).await?;
     sqlx::query(include_str!("../sql/item_due_again.sql"))
         .bind(context.platform)
         .bind(CheckName::Links.name())
@@ -121,6 +122,26 @@ pub(super) async fn write_readings(
         .execute(&mut **transaction)
         .await?;
     follow(transaction, context, now, &moved).await
+}
+
+/// Invitations whose answer was lost, and that a reading shows, were made.
+async fn confirm_intents(
+    transaction: &mut Transaction<'_, Postgres>,
+    context: RecordContext,
+    moved: &[Moved],
+) -> Result<(), StoreError> {
+    let confirmed: Vec<&Moved> =
+        moved.iter().filter(|pair| pair.next.invite_confirmed && !pair.row.invite_confirmed).collect();
+    if confirmed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(include_str!("../sql/intents_confirmed.sql"))
+        .bind(context.platform)
+        .bind(confirmed.iter().map(|pair| pair.row.official_account.as_str()).collect::<Vec<_>>())
+        .bind(confirmed.iter().map(|pair| pair.row.mini_program.as_str()).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn write_invitations(

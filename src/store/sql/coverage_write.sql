@@ -2,14 +2,16 @@
 -- $1 run, $2 check, $3 its unit ('mini_program', 'account_with_wish', 'wish'), $4 why due items were left (null: none
 -- should be), $5 whether that is a hold.
 -- The total is counted from merchant and wish alone; the buckets from item. Repeating it replaces the row.
-with r as materialized (
+with moment as materialized (
+  select clock() as now
+), r as materialized (
   select * from run where run_id = $1
 ), scope as materialized (
   select s.appid, s.counterpart from r, lateral run_scope(r, $3) s
 ), counted as materialized (
   select b.bucket, b.reason, count(*) as items
-    from (select clock() as now) m,
-         r
+    from moment m
+   cross join r
     join scope s on true
     join item i
       on i.platform_id = r.platform_id

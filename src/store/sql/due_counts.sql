@@ -1,9 +1,12 @@
 -- due_counts.sql: what a run would have to do: due items for each check, and merchants without a live token among them.
 -- $1 platform, $2 checks, $3 merchants or null
+with moment as materialized (
+  select clock() as now
+)
 select i.check_name,
        count(*) as items,
        count(distinct i.appid) filter (where c.access_expires_at is null or c.access_expires_at < m.now + interval '5 min') as refreshes
-  from (select clock() as now) m,
+  from moment m,
        item i
   left join credential c
     on c.platform_id = i.platform_id

@@ -1,8 +1,11 @@
 -- phone_read.sql: readings of phones. A bound phone starts the count of asks afresh.
 -- $1 platform, arrays: $2 appid, $3 state. Rows are written in key order.
+with moment as materialized (
+  select clock() as now
+)
 insert into phone as p (platform_id, appid, state, since, read_at, bound_at)
 select $1, s.appid, s.state, m.now, m.now, case when s.state = 'bound' then m.now end
-  from (select clock() as now) m,
+  from moment m,
        unnest($2::text[], $3::text[]) as s (appid, state)
  order by s.appid
 on conflict (platform_id, appid) do update

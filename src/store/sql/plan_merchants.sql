@@ -2,7 +2,9 @@
 -- $1 platform, $2 merchants at most, $3 whether messages to new merchants wait for an operator, then the checks that
 -- are done for each mini program: $4 check, $5 permission sets as '49,64', $6 whether it sleeps until a reading wakes it.
 -- Locks the merchants it looks at. A leased item of a merchant that is barred loses its lease: its answer is dropped.
-with stale as materialized (
+with moment as materialized (
+  select clock() as now
+), stale as materialized (
   select m.platform_id, m.appid, m.kind, m.withdrawn_at, m.account_status, m.permission_sets
     from merchant m
    where m.platform_id = $1
@@ -36,7 +38,7 @@ with stale as materialized (
          case when p.barred is not null or p.sleeps then 'skipped' end,
          coalesce(p.barred, case when p.sleeps then 'phone_not_missing' end),
          case when p.barred is not null then m.now end
-    from intended p, (select clock() as now) m
+    from intended p, moment m
    order by p.platform_id, p.appid, p.check_name
   on conflict (platform_id, appid, check_name, counterpart) do update
      set due_at = excluded.due_at,

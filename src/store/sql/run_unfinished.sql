@@ -1,9 +1,12 @@
 -- run_unfinished.sql: whether a run has work left: an item that is leased, due, or due again within two minutes.
 -- $1 platform, $2 checks that are not shut for longer, $3 merchants or null, $4 lease in seconds.
 -- Served by item_due. Items whose merchant's own limit frees them later than that do not hold a run open.
+with moment as materialized (
+  select clock() as now
+)
 select exists (
   select
-    from (select clock() as now) m,
+    from moment m,
          item i
    where i.platform_id = $1
      and i.check_name = any ($2)

@@ -72,3 +72,13 @@ async fn a_process_that_claimed_shows_when() {
     assert_eq!(cell("alive").as_deref(), Some("true"));
     assert_eq!(cell("last_claim_at"), Some(claimed_at.format("%Y-%m-%dT%H:%M:%SZ").to_string()));
 }
+
+#[tokio::test]
+async fn a_schema_that_no_longer_tolerates_this_binary_is_refused_and_one_that_does_is_not() {
+    let database = TestDatabase::new().await;
+    say(&database.pool, "insert into schema_step (step, tolerates) values (98, 1)").await;
+    database.store.migrate().await.unwrap();
+    say(&database.pool, "insert into schema_step (step, tolerates) values (99, 99)").await;
+    let refusal = database.store.migrate().await.unwrap_err().to_string();
+    assert!(refusal.contains("schema step 99") && refusal.contains("install the newer wxpatrol"), "{refusal}");
+}

@@ -52,9 +52,19 @@ impl Failure {
         Self { ending: Refreshed::Lost { reason: reason.clone() }, error: CallError::NoToken(TokenFault::Lost(reason)) }
     }
 
+    /// The platform's own token failed: no merchant can be served.
     fn platform(errcode: Option<i64>, reason: String) -> Self {
+        Self::of_platform(errcode, reason, true)
+    }
+
+    /// One merchant's refresh was answered with a fault of the platform; it may be alone with it.
+    fn perhaps_platform(errcode: Option<i64>, reason: String) -> Self {
+        Self::of_platform(errcode, reason, false)
+    }
+
+    fn of_platform(errcode: Option<i64>, reason: String, certain: bool) -> Self {
         let ending = Refreshed::Failed { reason: reason.clone() };
-        Self { ending, error: CallError::NoToken(TokenFault::Platform { errcode, reason }) }
+        Self { ending, error: CallError::NoToken(TokenFault::Platform { errcode, reason, certain }) }
     }
 }
 
@@ -167,10 +177,13 @@ impl Tokens {
             RefreshClaim::Withdrawn => TokenFault::Withdrawn,
         };
         Err(CallError::NoToken(match (holder, fault) {
-            (Holder::Component, TokenFault::Lost(reason)) => TokenFault::Platform { errcode: None, reason },
+            (Holder::Component, TokenFault::Lost(reason)) => {
+                TokenFault::Platform { errcode: None, reason, certain: true }
+            }
             (Holder::Component, TokenFault::Withdrawn) => TokenFault::Platform {
                 errcode: None,
-                reason: "the platform is not known: `wxpatrol platform add`".to_owned(),
+                reason: "the platform has no row in the database: start the program again".to_owned(),
+                certain: true,
             },
             (_, fault) => fault,
         }))
@@ -263,7 +276,7 @@ impl Tokens {
             Class::Withdrawn => {
                 Failure { ending: Refreshed::Withdrawn, error: CallError::NoToken(TokenFault::Withdrawn) }
             }
-            Class::Halt => Failure::platform(error.errcode(), remedy(endpoint, error)),
+            Class::Halt => Failure::perhaps_platform(error.errcode(), remedy(endpoint, error)),
             Class::QuotaMinute => self.slow_down(platform, endpoint, error),
             Class::Ok
             | Class::Transient

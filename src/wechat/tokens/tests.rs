@@ -104,7 +104,9 @@ async fn a_component_token_that_dies_twice_is_a_fault_of_the_platform() {
     let world = World::new().await;
     world.script.next(ApiAuthorizerToken, refused(40001));
     world.script.next(ApiAuthorizerToken, refused(40001));
-    let TokenFault::Platform { errcode, reason } = fault(world.fresh(None).await) else { panic!("no platform fault") };
+    let TokenFault::Platform { errcode, reason, .. } = fault(world.fresh(None).await) else {
+        panic!("no platform fault")
+    };
     assert_eq!(errcode, Some(40001));
     assert!(reason.contains("another system"), "{reason}");
     assert_eq!(counts(&world), (2, 2));
@@ -144,7 +146,7 @@ async fn a_missing_ticket_says_what_to_do() {
     let world = World::new().await;
     *world.vault.ticket.lock().unwrap() = None;
     let reason = "no component_verify_ticket is stored: run `wxpatrol ticket -` or set WXPATROL_VERIFY_TICKET";
-    let expected = TokenFault::Platform { errcode: None, reason: reason.to_owned() };
+    let expected = TokenFault::Platform { errcode: None, reason: reason.to_owned(), certain: true };
     assert_eq!(fault(world.fresh(None).await), expected);
     assert_eq!(counts(&world), (0, 0));
 }
@@ -161,7 +163,7 @@ async fn a_fault_of_the_platform_names_the_remedy() {
     ] {
         let world = World::new().await;
         world.script.next(endpoint, refused(code));
-        let TokenFault::Platform { errcode, reason } = fault(world.fresh(None).await) else { panic!("{code}") };
+        let TokenFault::Platform { errcode, reason, .. } = fault(world.fresh(None).await) else { panic!("{code}") };
         assert_eq!(errcode, Some(code));
         assert!(reason.contains(word), "{reason}");
         assert!(world.vault.merchant(|row| !row.leased && row.lost.is_none()), "{code}");

@@ -5,7 +5,8 @@
 //! `TEST_POSTGRES_MAJOR=18` chooses the version; each has its own folder below `target`.
 
 use std::{
-    path::PathBuf,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -16,7 +17,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use wxpatrol::{
-    private_postgres::{Durability, Options, PrivatePostgres, Sources, Wanted},
+    private_postgres::{Durability, Options, PrivatePostgres, PrivatePostgresError, Sources, Wanted},
     store::{Sealer, SealingKey, Store, StoreSettings, migrate},
 };
 
@@ -36,8 +37,26 @@ fn server() -> &'static PrivatePostgres {
         let wanted = major.map_or(Wanted::Any, |major| Wanted::Major(major.parse().expect("a version such as 18")));
         let options = Options { durability: Durability::None, sources: Sources::MayInstall, wanted };
         std::fs::create_dir_all(&data_dir).expect("the folder target can be written to");
-        PrivatePostgres::join_or_start(&data_dir, options, &|line| eprintln!("{line}")).expect("tests need a Postgres")
+        let say = |line: &str| eprintln!("{line}");
+        match PrivatePostgres::join_or_start(&data_dir, options, &say) {
+            // As root the server runs as another user, who may not enter a checkout below somebody's own folder.
+            Err(PrivatePostgresError::NotPassable { .. }) => {
+                PrivatePostgres::join_or_start(&passable(&data_dir), options, &say)
+            }
+            started => started,
+        }
+        .expect("tests need a Postgres")
     })
+}
+
+/// A folder for this checkout's tests that everybody may enter.
+fn passable(data_dir: &Path) -> PathBuf {
+    let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let folder = std::env::temp_dir().join(format!("wxpatrol-tests-{name}"));
+    std::fs::create_dir_all(&folder).expect("the temporary folder can be written to");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+    folder
 }
 
 async fn admin() -> PgConnection {

@@ -1,0 +1,78 @@
+//! Promise 3: in any window at most limit and burst calls arrive, over three processes of which one is killed, and the
+//! limit is used.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use wxpatrol::{domain::CheckName, simulate::Endpoint, store::runs::CoverageRow};
+
+use crate::world::{World, plan, until, wish};
+
+const LIMIT: usize = 100;
+const CALLS: u32 = 700;
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn three_processes_of_which_one_is_killed_keep_the_limit_and_use_it() {
+    let world = World::synced(plan(CALLS, 1)).await;
+    let world = world.with("WXPATROL_LIMIT_CHECKMOBILE", "100/s").with("WXPATROL_LEASE", "30s");
+    let processes = [(); 3].map(|()| world.spawn(&["--once", "--check", "phone"]));
+    until("half of the calls arrive", async || world.wechat.arrived(Endpoint::Checkmobile) > 350).await;
+    let [first, second, third] = processes;
+    assert!(first.killed().await);
+    // The clock stands while the two others call what they hold; only then what the dead one leased comes due.
+    let arrived = || world.wechat.arrived(Endpoint::Checkmobile);
+    until("the others have called all that nobody else holds", async || {
+        let before = arrived();
+        tokio::time::sleep(2 * SECOND).await;
+        arrived() == before
+    })
+    .await;
+    let worst = world.wechat.worst_window(Endpoint::Checkmobile, SECOND);
+    assert!(worst <= LIMIT + LIMIT / 40 + 1, "{worst} calls in one second");
+    let arrivals = world.wechat.arrivals(Endpoint::Checkmobile);
+    let steady = &arrivals[100..300];
+    let seconds = Duration::from_micros(steady[199] - steady[0]).as_secs_f64();
+    assert!(199.0 / seconds >= 90.0, "only {:.0}/s of {LIMIT}/s", 199.0 / seconds);
+    world.database.advance(31 * SECOND).await;
+    for once in [second, third] {
+        let ended = once.ended().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    }
+    world.assert_every_run_adds_up().await;
+}
+
+#[tokio::test]
+async fn a_restart_gives_no_fresh_burst() {
+    let world = World::synced(plan(80, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "20/s");
+    let first = world.spawn(&["--once", "--check", "phone"]);
+    until("the first process calls", async || world.wechat.arrived(Endpoint::Checkmobile) >= 25).await;
+    first.signal(Signal::SIGTERM);
+    first.ended().await;
+    let ended = world.program(&["--once", "--check", "phone"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    let worst = world.wechat.worst_window(Endpoint::Checkmobile, SECOND);
+    assert!(worst <= 22, "{worst} calls in one second");
+}
+
+#[tokio::test]
+async fn one_merchant_s_limit_is_kept_and_delays_no_other() {
+    let world = World::synced(plan(30, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE_MERCHANT", "1/min");
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    let asked = world.once_of(&[CheckName::Ask]).await;
+    asked.assert_complete();
+    let arrivals = world.wechat.arrivals(Endpoint::Checkmobile);
+    assert_eq!(arrivals.len(), 30 + world.wechat.readout().asks);
+    // The asks came after the minute had passed on Postgres's clock, which the test moves on.
+    let early = "select count(*) from wxpatrol_data.intent t join wxpatrol_data.phone p using (platform_id, appid)
+                  where t.made_at < p.since + interval '59 s'";
+    assert_eq!(world.count(early).await, 0);
+}
+
+#[tokio::test]
+async fn a_day_s_limit_is_kept() {
+    let world = World::synced(plan(30, 1)).await.with("WXPATROL_LIMIT_GETCALLBACKCONFIG", "12/day");
+    let ran = world.run(wish(&[CheckName::Callback])).await;
+    assert!(ran.coverage.iter().all(CoverageRow::adds_up), "{ran:?}");
+    assert_eq!(world.wechat.arrived(Endpoint::Getcallbackconfig), 12, "{ran:?}");
+}

@@ -1,0 +1,20 @@
+//! The integration tests: one binary, one file for each promise of the design. Real Postgres, a simulated WeChat, the real
+//! engine and the real program; only the wire and the clock are made up.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod world;
+
+mod asks;
+mod callbacks;
+mod coverage;
+mod late_process;
+mod limits;
+mod messages;
+mod oddities;
+mod once;
+mod outages;
+mod secrets;
+mod shutdown;
+mod ticks;
+mod tokens;

@@ -1,0 +1,217 @@
+//! Promise 2: nobody is asked or invited twice within the window, whatever dies in between, and nobody is silently
+//! forgotten: who may not have been messaged stands in the attention view.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
+use wxpatrol::{
+    domain::CheckName,
+    simulate::{Endpoint, Oddity, Plan, Rule},
+};
+
+use crate::world::{World, pair, plan, until};
+
+const ASK: &[CheckName] = &[CheckName::Ask];
+const INVITE: &[CheckName] = &[CheckName::Invite];
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A platform where everybody lacks a phone and has been read.
+async fn nobody_has_a_phone(mini_programs: u32) -> World {
+    let world = World::synced(Plan { phone_missing_share: 1.0, ..plan(mini_programs, 1) }).await;
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    world
+}
+
+/// A platform where the first official account wants so many mini programs, and has been read.
+async fn all_wanted(mini_programs: u32) -> World {
+    let pairs: Vec<(u32, u32)> = (0..mini_programs).map(|program| (0, program)).collect();
+    let world = World::wanting(plan(mini_programs, 1), &pairs).await;
+    world.once_of(&[CheckName::Links]).await.assert_complete();
+    world
+}
+
+fn on_ask(errcode: i64, program: u32) -> Rule {
+    Rule::new(Oddity::Errcode(errcode)).on(Endpoint::Checkmobile).of(Plan::mini_program(program))
+}
+
+async fn kill_again_and_again(kills: u32) {
+    const IN_FLIGHT: u32 = 32;
+    let seed = rand::rng().next_u64();
+    eprintln!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mini_programs = 60 * kills.max(5);
+    let pairs: Vec<(u32, u32)> = (0..mini_programs).map(|program| (program % 10, program)).collect();
+    let everybody_missing = Plan { phone_missing_share: 1.0, ..plan(mini_programs, 10) };
+    let world = World::wanting(everybody_missing, &pairs).await;
+    world.once_of(&[CheckName::Phone, CheckName::Links]).await.assert_complete();
+    world.wechat.set_latency(Duration::from_millis(20));
+    let world = world
+        .with("WXPATROL_LEASE", "30s")
+        .with("WXPATROL_CALLS_MAX", &IN_FLIGHT.to_string())
+        .with("WXPATROL_LIMIT_CHECKMOBILE", "150/s")
+        .with("WXPATROL_LIMIT_WXAMPLINK", "150/s");
+    let messages = async || world.wechat.asks().len() + world.wechat.invitations().len();
+    let mut killed = 0;
+    for _ in 0..kills {
+        let before = messages().await;
+        let once = world.spawn(&["--once", "--check", "ask", "--check", "invite"]);
+        until("somebody is messaged", async || messages().await > before).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        killed += u32::from(once.killed().await);
+        world.database.advance(Duration::from_secs(31)).await;
+    }
+    assert!(killed * 2 >= kills, "only {killed} of {kills} runs were killed before they were over");
+    let last = world.program(&["--once", "--check", "ask", "--check", "invite"]).await;
+    assert_eq!(last.code, Some(0), "{}", last.everything());
+    world.assert_every_run_adds_up().await;
+
+    let readout = world.wechat.readout();
+    assert_eq!((readout.asks_of_one_merchant_max, readout.invitations_of_one_pair_max), (1, 1));
+    let asked: BTreeSet<String> = world.wechat.asks().into_iter().map(|ask| ask.appid).collect();
+    let invited: BTreeSet<String> = world.wechat.invitations().into_iter().map(|sent| sent.mini_program).collect();
+    // An intent is open until its call's deadline; who may have been forgotten is known after that.
+    world.database.advance(Duration::from_secs(60)).await;
+    let told = |why: &str, column: &str| format!("select {column} from wxpatrol.attention where why = '{why}'");
+    let unknown_asks: BTreeSet<String> = world.texts(&told("ask_unknown", "subject")).await.into_iter().collect();
+    let unknown_invites: BTreeSet<String> =
+        world.texts(&told("invite_unknown", "counterpart")).await.into_iter().collect();
+    for program in (0..mini_programs).map(Plan::mini_program) {
+        assert!(asked.contains(&program) || unknown_asks.contains(&program), "{program} was forgotten");
+        assert!(invited.contains(&program) || unknown_invites.contains(&program), "{program} was not invited");
+    }
+    let bound = (killed * IN_FLIGHT) as usize;
+    assert!(unknown_asks.len() + unknown_invites.len() <= bound, "more are unknown than calls were in flight");
+}
+
+#[tokio::test]
+async fn nobody_is_messaged_twice_and_nobody_is_forgotten_when_the_program_is_killed_again_and_again() {
+    kill_again_and_again(6).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes; KILLS says how many"]
+async fn nobody_is_messaged_twice_and_nobody_is_forgotten_after_a_hundred_kills() {
+    let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(100);
+    kill_again_and_again(kills).await;
+}
+
+#[tokio::test]
+async fn an_ask_whose_answer_is_lost_counts_as_made() {
+    let lost = [
+        Oddity::Reset,
+        Oddity::Hang,
+        Oddity::HttpStatus(502),
+        Oddity::Errcode(-1),
+        Oddity::Errcode(-1000),
+        Oddity::Errcode(123_456),
+        Oddity::EmptyBody,
+        Oddity::TruncatedJson,
+        Oddity::Oversized,
+        Oddity::Redirect,
+    ];
+    let world = nobody_has_a_phone(10).await;
+    for (program, oddity) in (0..).zip(lost) {
+        world.wechat.script(Rule::new(oddity).of(Plan::mini_program(program))).unwrap();
+    }
+    world.wechat.reset_counts();
+    world.once_of(ASK).await.assert_complete();
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 10);
+    let unknown = "select count(*) from wxpatrol_data.intent where outcome = 'unknown' and number = 1";
+    assert_eq!(world.count(unknown).await, 10);
+    world.wechat.clear_script();
+    world.pass(6 * DAY).await;
+    world.once_of(ASK).await.assert_complete();
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 10, "somebody was asked again within the cool-down");
+    assert_eq!(world.count("select count(*) from wxpatrol.attention where why = 'ask_unknown'").await, 10);
+    world.pass(DAY + HOUR).await;
+    world.once_of(ASK).await.assert_complete();
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 20);
+}
+
+#[tokio::test]
+async fn an_invitation_whose_answer_is_lost_is_never_sent_again_by_itself() {
+    let world = all_wanted(5).await;
+    let rule = |oddity| Rule::new(oddity).on(Endpoint::Wxamplink).times(1);
+    for oddity in [Oddity::Reset, Oddity::HttpStatus(502), Oddity::EmptyBody, Oddity::Hang] {
+        world.wechat.script(rule(oddity)).unwrap();
+    }
+    world.wechat.script(rule(Oddity::Reset).unheard()).unwrap();
+    world.once_of(INVITE).await.assert_complete();
+    assert_eq!(world.wechat.arrived(Endpoint::Wxamplink), 5);
+    let states = "select format('%s %s', state, count(*)) from wxpatrol_data.link group by state order by 1";
+    assert_eq!(world.texts(states).await, ["invited 5"]);
+    // The readings that follow see four of them, and twice not the one that was lost on its way.
+    for _ in 0..12 {
+        world.pass(12 * HOUR).await;
+        world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    }
+    assert_eq!(world.wechat.arrived(Endpoint::Wxamplink), 5, "an invitation was sent again");
+    assert_eq!(world.count("select count(*) from wxpatrol.attention where why = 'link_vanished'").await, 1);
+    let reason = "select reason from wxpatrol_data.link where state = 'vanished'";
+    assert_eq!(world.texts(reason).await, ["never confirmed"]);
+}
+
+#[tokio::test]
+async fn an_invitation_in_flight_when_the_program_was_killed_is_never_sent_again_by_itself() {
+    let world = all_wanted(1).await.with("WXPATROL_LEASE", "30s");
+    world.wechat.script(Rule::new(Oddity::Hang).on(Endpoint::Wxamplink).unheard()).unwrap();
+    let once = world.spawn(&["--once", "--check", "invite"]);
+    until("the invitation is in flight", async || world.wechat.arrived(Endpoint::Wxamplink) == 1).await;
+    assert!(once.killed().await);
+    world.wechat.clear_script();
+    for _ in 0..8 {
+        world.pass(12 * HOUR).await;
+        world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    }
+    assert_eq!(world.wechat.arrived(Endpoint::Wxamplink), 1, "it was sent again without an operator's word");
+    let told = "select count(*) from wxpatrol.attention where why in ('invite_unknown', 'link_vanished')";
+    assert_eq!(world.count(told).await, 1);
+    world.want(&[pair(0, 0)]).await;
+    world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    assert_eq!(world.wechat.readout().invitations, 1, "the operator's word sends it");
+}
+
+#[tokio::test]
+async fn an_ask_that_was_certainly_not_made_is_sent_later() {
+    let world = nobody_has_a_phone(4).await;
+    for (program, errcode) in [(0, 61007), (1, 45009), (2, 45011)] {
+        world.wechat.script(on_ask(errcode, program).times(1)).unwrap();
+    }
+    // The token, and the one that replaces it, are both refused.
+    world.wechat.script(on_ask(40001, 3).times(2)).unwrap();
+    world.once_of(ASK).await.assert_complete();
+    let not_made = "select count(*) from wxpatrol_data.intent where outcome = 'not_made' and number = 1";
+    assert_eq!(world.count(not_made).await, 4);
+    world.pass(7 * DAY).await;
+    world.once_of(ASK).await.assert_complete();
+    let asks = world.wechat.readout();
+    let asked: BTreeSet<String> = world.wechat.asks().into_iter().map(|ask| ask.appid).collect();
+    assert_eq!(asked.len(), 4, "{:?}", world.outcomes(CheckName::Ask).await);
+    assert!(asks.asks_of_one_merchant_max <= 2);
+}
+
+#[tokio::test]
+async fn the_one_repeat_with_a_fresh_token_is_the_same_message() {
+    let world = nobody_has_a_phone(3).await;
+    for program in 0..3 {
+        world.wechat.script(on_ask(42001, program).times(1)).unwrap();
+    }
+    world.once_of(ASK).await.assert_complete();
+    assert_eq!((world.wechat.readout().asks, world.wechat.readout().asks_of_one_merchant_max), (3, 1));
+    assert_eq!(world.texts("select outcome || number from wxpatrol_data.intent").await, ["made1"; 3]);
+}
+
+#[tokio::test]
+async fn an_ask_that_never_reached_wechat_is_sent_when_wechat_is_back() {
+    let world = nobody_has_a_phone(3).await;
+    let address = world.settings()["WXPATROL_WECHAT_BASE_URL"].clone();
+    // Nobody listens on the port for discarded data of this machine.
+    let world = world.with("WXPATROL_WECHAT_BASE_URL", "http://127.0.0.1:9");
+    world.once_of(ASK).await.assert_complete();
+    assert_eq!(world.count("select count(*) from wxpatrol_data.intent where outcome <> 'not_made'").await, 0);
+    let world = world.with("WXPATROL_WECHAT_BASE_URL", &address);
+    world.pass(DAY).await;
+    world.once_of(ASK).await.assert_complete();
+    assert_eq!((world.wechat.readout().asks, world.wechat.readout().asks_of_one_merchant_max), (3, 1));
+}
