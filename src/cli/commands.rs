@@ -52,7 +52,7 @@ pub enum Command {
     /// Take over merchants and their refresh tokens from a file
     ///
     /// Reads CSV with a header line, or one JSON object a line, and adds or updates the merchants. Tokens are sealed
-    /// before they are stored. A line that cannot be used is named with its number, and the others are imported.
+    /// before they are stored. A line that cannot be used is named with its number, and then nothing is stored.
     ///
     /// Example: wxpatrol import merchants.csv --dry-run
     Import(Import),
@@ -94,7 +94,8 @@ pub enum Command {
     Resume(Resume),
     /// Show how things stand now
     ///
-    /// Open runs, live processes, closed limits, and how many merchants need attention. Changes nothing.
+    /// The platform and the age of its ticket, open runs, the newest run of each schedule, merchants, what is due for
+    /// each check, live processes, closed limits, and how much needs attention. Changes nothing.
     ///
     /// Example: wxpatrol status --json
     Status,
@@ -121,7 +122,8 @@ pub enum Command {
     /// Bring the database's schema up to date
     ///
     /// Applies the migrations that are missing, in order, each in a transaction where Postgres allows it. May be
-    /// repeated, and waits for another process that migrates.
+    /// repeated, and waits for another process that migrates. Every command that opens the database does the same
+    /// first, so this one is for doing it at a moment of your choice.
     ///
     /// Example: wxpatrol migrate --print | less
     Migrate(Migrate),
@@ -153,7 +155,7 @@ pub struct Once {
     /// Read only: message nobody, and list who would be messaged
     #[arg(long, requires = "once")]
     pub dry_run: bool,
-    /// End after this much time; what is left is deferred, and the exit code is 1
+    /// End after this much time (2h when not given); what is left is deferred, and the exit code is 1
     #[arg(long, value_name = "TIME", requires = "once", value_parser = values::some_time)]
     pub deadline: Option<Duration>,
     /// Exit with 1 when a merchant's item ended in this bucket
@@ -319,7 +321,7 @@ pub struct Ticket {
 /// Flags of `migrate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct Migrate {
-    /// Print the SQL instead, for a review or for another role to run
+    /// Print the SQL instead, for a review; needs no database and changes nothing
     #[arg(long)]
     pub print: bool,
 }

@@ -1,0 +1,200 @@
+//! The pages against the program: what they show must run, and what the program has must be in them.
+#![cfg(feature = "demo")]
+
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "it/world/postgres.rs"]
+mod postgres;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use postgres::TestDatabase;
+use sqlx::{AssertSqlSafe, Executor as _};
+use wxpatrol::config::{Config, Source};
+
+const PAGES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+
+fn text(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The fenced blocks of one language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for line in page.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(name)) if name == language => open = Some(String::new()),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    blocks
+}
+
+/// The cells of every table row.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    page.lines().filter(|line| line.starts_with("| ")).map(cells).collect()
+}
+
+/// What stands in backticks at the head of the table rows, and the row with it.
+fn named_rows(page: &str) -> Vec<(String, Vec<String>)> {
+    let name = |row: &Vec<String>| row[0].strip_prefix('`')?.split('`').next().map(str::to_owned);
+    rows(page).into_iter().filter_map(|row| Some((name(&row)?, row))).collect()
+}
+
+#[tokio::test]
+async fn every_query_of_the_readmes_runs_on_the_migrated_schema() {
+    let database = TestDatabase::new().await;
+    let queries = blocks(&text(PAGES[0]), "sql");
+    assert_eq!(queries.len(), 10);
+    for query in queries {
+        if let Err(error) = database.pool.execute(AssertSqlSafe(query.clone())).await {
+            panic!("{error}\n{query}");
+        }
+    }
+}
+
+#[test]
+fn both_readmes_show_the_same_queries_and_outputs() {
+    let [english, chinese] = PAGES.map(text);
+    for language in ["sql", "text"] {
+        assert_eq!(blocks(&english, language), blocks(&chinese, language));
+    }
+}
+
+#[tokio::test]
+async fn both_readmes_list_every_view() {
+    let database = TestDatabase::new().await;
+    let views: Vec<String> = sqlx::query_scalar("select viewname::text from pg_views where schemaname = 'wxpatrol'")
+        .fetch_all(&database.pool)
+        .await
+        .expect("the catalog answers");
+    assert!(!views.is_empty());
+    for page in PAGES {
+        let named: BTreeSet<String> = named_rows(&text(page)).into_iter().map(|(name, _)| name).collect();
+        for view in &views {
+            assert!(named.contains(view), "{page} does not list the view {view}");
+        }
+    }
+}
+
+#[test]
+fn both_readmes_list_every_variable_with_its_default_and_no_other() {
+    let config = Config::from_vars(|_| None, Vec::new()).expect("nothing need be set");
+    for page in PAGES {
+        let listed: Vec<(String, Vec<String>)> = named_rows(&text(page))
+            .into_iter()
+            .filter(|(name, row)| row.len() == 3 && (name.starts_with("WXPATROL_") || name == "DATABASE_URL"))
+            .filter(|(name, row)| row[0] == format!("`{name}`"))
+            .collect();
+        let names: BTreeSet<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
+        let known: BTreeSet<&str> = config.settings().iter().map(|setting| setting.name.as_str()).collect();
+        assert_eq!(names, known, "{page}");
+        for setting in config.settings() {
+            // The data folder depends on who asks.
+            if setting.source != Source::Default || setting.value == "not set" || setting.name == "WXPATROL_DATA_DIR" {
+                continue;
+            }
+            let (_, row) = listed.iter().find(|(name, _)| *name == setting.name).expect("it is listed");
+            assert_eq!(row[1], format!("`{}`", setting.value), "{page}: {}", setting.name);
+        }
+        let example: Vec<String> = text(".env.example")
+            .lines()
+            .filter_map(|line| line.strip_prefix('#')?.split_once('='))
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| name.starts_with("WXPATROL_") && !name.contains(' '))
+            .collect();
+        assert!(example.iter().all(|name| names.contains(name.as_str())), "{page}");
+    }
+}
+
+#[test]
+fn both_readmes_list_every_command_and_every_control_path() {
+    let help = text("tests/frozen/help.snap");
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.contains(&"run"));
+    let simulate = text("src/simulate/mod.rs");
+    let paths: Vec<&str> = simulate
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `"))
+        .filter_map(|line| line.split('`').next())
+        .filter(|path| path.starts_with("GET ") || path.starts_with("POST "))
+        .collect();
+    assert!(paths.len() > 30);
+    for page in PAGES {
+        let text = text(page);
+        for command in &commands {
+            assert!(text.contains(&format!("`wxpatrol {command}")), "{page} does not list `wxpatrol {command}`");
+        }
+        for path in &paths {
+            assert!(text.contains(&format!("| `{path}` |")), "{page} does not list {path}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_link_states_is_the_frozen_matrix() {
+    let snapshot =
+        text("src/domain/snapshots/wxpatrol__domain__link__tests__the_matrix_of_moves_is_the_frozen_one.snap");
+    let frozen: BTreeSet<String> = snapshot.lines().filter(|line| line.contains(" -> ")).map(str::to_owned).collect();
+    let table: Vec<Vec<String>> = rows(&text("ARCHITECTURE.md"))
+        .into_iter()
+        .skip_while(|row| !row[0].starts_with("from"))
+        .take_while(|row| row[0] != "file")
+        .collect();
+    let (events, states) = table.split_first().expect("ARCHITECTURE.md holds the table");
+    let mut shown = BTreeSet::new();
+    for row in states {
+        let state = row[0].trim_matches('*');
+        for (event, next) in events.iter().zip(row).skip(1) {
+            let next = if next == "·" { state } else { next };
+            shown.insert(format!("{state} + {event} -> {next}"));
+        }
+    }
+    assert_eq!(shown, frozen);
+}
+
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("the sources can be read") {
+        let path = entry.expect("the sources can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let of_tests = name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs");
+        if of_tests {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if name.ends_with(".rs") {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            found.push(path.strip_prefix(root).expect("it lies below").display().to_string());
+        }
+    }
+}
+
+#[test]
+fn the_code_map_names_every_source_file_and_no_other() {
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let found: BTreeSet<String> = found.into_iter().collect();
+    let mapped: BTreeSet<String> = named_rows(&text("ARCHITECTURE.md"))
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("src/") && name.ends_with(".rs"))
+        .collect();
+    let missing: Vec<&String> = found.difference(&mapped).collect();
+    let gone: Vec<&String> = mapped.difference(&found).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "add to the code map: {missing:?}; take out: {gone:?}");
+}
