@@ -39,6 +39,7 @@ create table merchant (
   listed_at       timestamptz,
   absent_passes   smallint    not null default 0,
   info_at         timestamptz,
+  info_tried_at   timestamptz,
   withdrawn_at    timestamptz,
   plan_stale      boolean     not null default true,
   primary key (platform_id, appid),
@@ -49,6 +50,7 @@ comment on table merchant is 'One merchant that authorized the platform, withdra
 comment on column merchant.permission_sets is 'Granted permission sets; null while unknown, and then the check is tried.';
 comment on column merchant.account_status is 'WeChat''s account_status: 1 normal, 14 cancelled, 16 banned, 18 warned, 19 frozen; null while unknown.';
 comment on column merchant.absent_passes is 'Complete passes over the authorizer list in a row that did not name the merchant; two make it withdrawn.';
+comment on column merchant.info_tried_at is 'When WeChat was last asked in vain about the merchant; a run asks again after an hour.';
 comment on column merchant.plan_stale is 'Something changed that planning must look at.';
 create index merchant_to_plan on merchant (platform_id, appid) where plan_stale;
 create index merchant_without_info on merchant (platform_id, appid) where info_at is null and withdrawn_at is null;

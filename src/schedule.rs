@@ -18,15 +18,6 @@ pub struct Schedule {
     pub cadence: Cadence,
 }
 
-/// A schedule rang.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ring {
-    /// Which schedule.
-    pub schedule: usize,
-    /// The instant of the tick.
-    pub fire_at: DateTime<Utc>,
-}
-
 /// The newest instant at which a cadence fired, not before `since` and not after `now`. Several that were missed count as
 /// one: the newest.
 #[must_use]

@@ -35,6 +35,8 @@ pub(super) fn said(error: SyncError) -> AppError {
     }
     match error {
         SyncError::Store(error) => AppError::Store(error),
-        error @ (SyncError::Call(_) | SyncError::Stopped) => AppError::Incomplete(error.to_string()),
+        error @ (SyncError::List(_) | SyncError::Info(_) | SyncError::Stopped) => {
+            AppError::Incomplete(error.to_string())
+        }
     }
 }

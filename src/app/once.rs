@@ -102,7 +102,11 @@ impl App {
         if unknown > 0 {
             eprintln!("{unknown} merchants are of unknown kind; asking WeChat about them first");
             match self.syncer(ready).learn_kinds().await {
-                Ok(_) => {}
+                Ok(learnt) if learnt.failed == 0 => {}
+                Ok(learnt) => eprintln!(
+                    "{} merchants are still of unknown kind and in no check's total; `wxpatrol report attention` names them",
+                    learnt.failed
+                ),
                 Err(error) if error.halts() => return Err(merchants::said(error)),
                 Err(error) => eprintln!("not all of them could be learnt: {error}; they are in the report attention"),
             }

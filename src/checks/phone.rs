@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Check, Moment, Subject, Verdict};
 use crate::{
-    domain::{CheckName, Finding, Outcome, check::DAILY, outcome::PhoneState},
+    domain::{CallError, CheckName, Class, Finding, Outcome, check::DAILY, outcome::PhoneState},
     wechat::{Reply, Request},
 };
 
@@ -24,11 +24,27 @@ impl Check for Phone {
 
     fn judge(&self, reply: &Reply, moment: Moment) -> Option<Verdict> {
         let Reply::CheckMobile { has_mobile } = reply else { return None };
-        let (state, wait) = if *has_mobile { (PhoneState::Bound, BOUND) } else { (PhoneState::Missing, DAILY) };
+        if !*has_mobile {
+            return Some(Self::missing(moment));
+        }
         Some(Verdict {
-            finding: Some(Finding::Phone(state)),
-            outcome: Outcome::Done { due_at: Some(moment.after(wait)) },
+            finding: Some(Finding::Phone(PhoneState::Bound)),
+            outcome: Outcome::Done { due_at: Some(moment.after(BOUND)) },
         })
+    }
+
+    fn judge_failure(&self, error: &CallError, moment: Moment) -> Option<Verdict> {
+        // "No phone bound (or not yet agreed), a message was sent" comes as a code.
+        (error.class() == Class::Pending).then(|| Self::missing(moment))
+    }
+}
+
+impl Phone {
+    fn missing(moment: Moment) -> Verdict {
+        Verdict {
+            finding: Some(Finding::Phone(PhoneState::Missing)),
+            outcome: Outcome::Done { due_at: Some(moment.after(DAILY)) },
+        }
     }
 }
 

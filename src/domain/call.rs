@@ -53,6 +53,14 @@ pub enum TokenFault {
         /// How long until the next try is allowed.
         wait: Duration,
     },
+    /// The endpoint that gives tokens is closed or says slow down; nothing is the merchant's fault.
+    #[error("the endpoint that gives tokens says slow down; next try in {wait:?}")]
+    SlowedDown {
+        /// How long until the next try is worth it.
+        wait: Duration,
+        /// WeChat's code, when this very refresh was answered with one.
+        errcode: Option<i64>,
+    },
     /// The merchant's refresh token is missing or was refused; a person must see to it.
     #[error("the refresh token is lost: {0}")]
     Lost(String),
@@ -82,6 +90,7 @@ impl CallError {
             }
             Self::NoToken(fault) => match fault {
                 TokenFault::BeingRefreshed | TokenFault::CoolingDown { .. } => Class::Transient,
+                TokenFault::SlowedDown { .. } => Class::QuotaMinute,
                 TokenFault::Lost(_) => Class::Token,
                 TokenFault::Withdrawn => Class::Withdrawn,
                 TokenFault::Platform { .. } => Class::Halt,
@@ -117,7 +126,7 @@ impl CallError {
     pub fn errcode(&self) -> Option<i64> {
         match self {
             Self::Refused { errcode, .. } => Some(*errcode),
-            Self::NoToken(TokenFault::Platform { errcode, .. }) => *errcode,
+            Self::NoToken(TokenFault::Platform { errcode, .. } | TokenFault::SlowedDown { errcode, .. }) => *errcode,
             _ => None,
         }
     }

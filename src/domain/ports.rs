@@ -83,6 +83,8 @@ pub enum Refreshed {
         /// A few words, no secret.
         reason: String,
     },
+    /// It was not tried, or WeChat says slow down: the lease goes back, and nothing is booked against the holder.
+    Back,
     /// WeChat refused the refresh token for good.
     Lost {
         /// A few words, no secret.

@@ -53,6 +53,10 @@ pub(super) async fn if_over(
     halted: Option<&str>,
 ) -> Result<(), StoreError> {
     let (state, reason) = if let Some(halted) = halted {
+        // The claims under way go back first, so that they are counted as halted and not as leased.
+        if inner.progress.under_way() > 0 {
+            return Ok(());
+        }
         (RunState::Halted, Some(halted.to_owned()))
     } else if run.overdue {
         (RunState::Interrupted, Some("the deadline is over".to_owned()))

@@ -1,5 +1,6 @@
-//! Faults of the whole platform. One odd merchant must not stop the others: a halt code opens the breaker only when two
-//! calls in a row say so, with no success between them; a fault of the platform's own token opens it at once.
+//! Faults of the whole platform. Odd merchants must not stop the others: a halt code opens the breaker only when three
+//! different merchants say so in a row, with no success between them, or two calls in a row while nothing has ever
+//! succeeded here; a fault of the platform's own token opens it at once.
 
 use std::sync::{
     Mutex,
@@ -14,10 +15,38 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct HaltWatch {
+    /// Calls in a row that said so, and the first few merchants among them.
     in_a_row: AtomicU32,
+    merchants: Mutex<Vec<String>>,
+    worked: AtomicBool,
     open: AtomicBool,
     /// What the board last heard from the breaker.
     reason: Mutex<Option<String>>,
+}
+
+/// Different merchants that must say so.
+const MERCHANTS: usize = 3;
+/// Calls that must say so where nothing has ever succeeded.
+const NEVER_WORKED: u32 = 2;
+
+impl HaltWatch {
+    /// Notes a halt code of one merchant; `true`: enough of them.
+    fn note(&self, appid: &str) -> bool {
+        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut merchants = self.merchants.lock().expect("nobody panics while holding the list");
+        if merchants.len() < MERCHANTS && !merchants.iter().any(|known| known == appid) {
+            merchants.push(appid.to_owned());
+        }
+        merchants.len() >= MERCHANTS || (in_a_row >= NEVER_WORKED && !self.worked.load(Ordering::Relaxed))
+    }
+
+    fn works(&self) {
+        self.worked.store(true, Ordering::Relaxed);
+        // The lock is for the rare call that ends a row.
+        if self.in_a_row.swap(0, Ordering::Relaxed) > 0 {
+            self.merchants.lock().expect("nobody panics while holding the list").clear();
+        }
+    }
 }
 
 /// What the breaker says to a run.
@@ -61,7 +90,7 @@ pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, St
 impl Inner {
     /// A call succeeded, or failed in a way that is the merchant's own: the platform works.
     pub(super) async fn platform_works(&self) {
-        self.halt.in_a_row.store(0, Ordering::Relaxed);
+        self.halt.works();
         if self.progress.probing() {
             self.progress.set_probing(false);
             match Box::pin(self.store.close_breaker(self.platform.id)).await {
@@ -73,11 +102,11 @@ impl Inner {
     }
 
     /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
-    pub(super) async fn platform_fault(&self, check: CheckName, error: &CallError) -> bool {
-        let in_a_row = self.halt.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+    pub(super) async fn platform_fault(&self, check: CheckName, appid: &str, error: &CallError) -> bool {
+        let enough = self.halt.note(appid);
         let certain =
             matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. })) || self.progress.probing();
-        if !certain && in_a_row < 2 {
+        if !certain && !enough {
             return false;
         }
         self.progress.set_probing(false);
@@ -113,5 +142,33 @@ fn reason(check: CheckName, error: &CallError) -> String {
     match error.errcode().and_then(|code| errcode::lookup(check.endpoint(), code).map(|row| (code, row))) {
         Some((code, row)) => format!("errcode {code}: {}. {}", row.meaning_en.trim_end_matches('.'), row.remedy_en),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_odd_merchants_halt_nothing_once_the_platform_worked() {
+        let watch = HaltWatch::default();
+        watch.works();
+        assert!((0..50).all(|turn| !watch.note(if turn % 2 == 0 { "wxa" } else { "wxb" })));
+        assert!(watch.note("wxc"));
+    }
+
+    #[test]
+    fn a_success_between_starts_the_row_again() {
+        let watch = HaltWatch::default();
+        assert!(!watch.note("wxa"));
+        watch.works();
+        assert!(!watch.note("wxb") && !watch.note("wxc"));
+    }
+
+    #[test]
+    fn a_platform_that_never_worked_is_halted_by_the_second_call_even_of_one_merchant() {
+        let watch = HaltWatch::default();
+        assert!(!watch.note("wxa"));
+        assert!(watch.note("wxa"));
     }
 }

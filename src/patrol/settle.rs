@@ -118,6 +118,13 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
                 attempt: true,
             }
         }),
+        TokenFault::SlowedDown { wait, .. } => Some(if tried.slowed < SLOWED_MAX {
+            let due_at = tried.scattered(tried.after(*wait), Duration::from_secs(5));
+            Outcome::Again { due_at, reason: Class::QuotaMinute.name().to_owned(), attempt: false }
+        } else {
+            let until = tried.scattered(tried.after(Duration::from_secs(3600)), Duration::from_secs(600));
+            Outcome::Deferred { until, reason: Class::QuotaMinute.name().to_owned() }
+        }),
         TokenFault::Lost(_) => Some(tried.skipped("token_lost")),
         TokenFault::Withdrawn => Some(Outcome::Skipped { due_at: None, reason: Class::Withdrawn.name().to_owned() }),
         TokenFault::Platform { .. } => None,

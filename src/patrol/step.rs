@@ -8,7 +8,7 @@ use super::{Inner, settle};
 use crate::{
     checks::{Moment, Subject},
     domain::{
-        CallError, CheckName, Class, Finding, Outcome, Settled,
+        CallError, CheckName, Class, Endpoint, Finding, Outcome, Settled, TokenFault,
         message::Permission,
         outcome::{CallRecord, IntentOutcome, InviteAnswer},
     },
@@ -117,7 +117,15 @@ pub(super) async fn failed(
     let now = inner.now();
     let tried = settle::Tried { check, attempts: claim.attempts, slowed: claim.slowed, now, jitter: rand::random() };
     if claim.slowed == 0 {
-        inner.slowed_down(check.endpoint(), &claim.key.appid, error.class(), error.errcode()).await;
+        // A refresh that was answered with it concerns the endpoint of the tokens, one that met a closure nothing new.
+        let endpoint = match error {
+            CallError::NoToken(TokenFault::SlowedDown { errcode: Some(_), .. }) => Some(Endpoint::ApiAuthorizerToken),
+            CallError::NoToken(_) => None,
+            _ => Some(check.endpoint()),
+        };
+        if let Some(endpoint) = endpoint {
+            inner.slowed_down(endpoint, &claim.key.appid, error.class(), error.errcode()).await;
+        }
     }
     let intent = message.map(|number| (number, intent_outcome(Some(error))));
     let outcome = match settle::settle(error, tried) {
@@ -128,7 +136,7 @@ pub(super) async fn failed(
             outcome
         }
         // Nothing was the merchant's fault: the claim goes back unharmed.
-        None if inner.platform_fault(check, error).await => {
+        None if inner.platform_fault(check, &claim.key.appid, error).await => {
             return Settled { intent, ..unsent(claim, Outcome::Back) };
         }
         // One merchant alone says so: its own tries are bounded.

@@ -21,6 +21,8 @@ const IN_FLIGHT: usize = 16;
 const BATCH: i64 = 200;
 /// Merchants are asked about again after this.
 const INFO_PATIENCE: Duration = Duration::from_secs(20 * 3600);
+/// Times that a changing list is read in one sync.
+const PASSES_MAX: u32 = 3;
 /// Tries of one call before a pass gives up.
 const TRIES: u32 = 3;
 
@@ -42,9 +44,12 @@ pub struct Synced {
 /// Why a sync ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// WeChat refused, or did not answer.
-    #[error("WeChat did not answer the authorizer list: {}", said(.0))]
-    Call(CallError),
+    /// WeChat refused the authorizer list, or did not answer.
+    #[error("WeChat did not give the authorizer list: {}", said(Endpoint::ApiGetAuthorizerList, .0))]
+    List(CallError),
+    /// WeChat refused what is known about merchants, for all that were asked about.
+    #[error("WeChat did not tell about merchants: {}", said(Endpoint::ApiGetAuthorizerInfo, .0))]
+    Info(CallError),
     /// Postgres did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,16 +62,16 @@ impl SyncError {
     /// Whether it is a fault of the whole platform.
     #[must_use]
     pub fn halts(&self) -> bool {
-        matches!(self, Self::Call(error) if error.class() == Class::Halt)
+        matches!(self, Self::List(error) | Self::Info(error) if error.class() == Class::Halt)
     }
 }
 
 /// The error with its runbook line, where it does not say itself what to do.
-fn said(error: &CallError) -> String {
+fn said(endpoint: Endpoint, error: &CallError) -> String {
     if matches!(error, CallError::NoToken(_)) {
         return error.to_string();
     }
-    let row = error.errcode().and_then(|code| errcode::lookup(Endpoint::ApiGetAuthorizerList, code));
+    let row = error.errcode().and_then(|code| errcode::lookup(endpoint, code));
     row.map_or_else(|| error.to_string(), |row| format!("{error}: {}", row.remedy_en))
 }
 
@@ -104,15 +109,39 @@ impl Sync {
         Ok(synced)
     }
 
-    async fn list(&self) -> Result<Synced, SyncError> {
+    /// Reads the list, again when it changed meanwhile: what one pass missed another names.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; the pages before are kept.
+    pub async fn list(&self) -> Result<Synced, SyncError> {
         let began_at = self.store.read_clock().await?;
         let mut synced = Synced::default();
         let mut named = HashSet::new();
+        let mut total = None;
+        for _ in 0..PASSES_MAX {
+            total = self.pass(&mut named, &mut synced).await?;
+            synced.complete = total.is_none_or(|total| synced.listed >= total);
+            if synced.complete {
+                break;
+            }
+            tracing::info!(listed = synced.listed, total, "the list changed while it was read; reading it again");
+        }
+        // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
+        if synced.complete {
+            let absences = self.store.book_absences(self.platform.id, began_at).await?;
+            synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
+        } else {
+            tracing::warn!(listed = synced.listed, total, "the list kept changing; no absence is booked");
+        }
+        Ok(synced)
+    }
+
+    /// Reads the list once, and answers how many merchants WeChat says there are.
+    async fn pass(&self, named: &mut HashSet<u64>, synced: &mut Synced) -> Result<Option<u64>, SyncError> {
         let mut offset = 0_u64;
-        let mut total;
         loop {
             let page = self.page(offset).await?;
-            total = page.total;
+            let total = page.total;
             let held = page.held as u64;
             let rows: Vec<MerchantRow> = page
                 .entries
@@ -131,18 +160,9 @@ impl Sync {
             synced.listed += rows.len() as u64;
             offset += held;
             if held == 0 || (held < u64::from(PAGE_MAX) && total.is_none_or(|total| offset >= total)) {
-                break;
+                return Ok(total);
             }
         }
-        // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
-        synced.complete = total.is_none_or(|total| synced.listed >= total);
-        if synced.complete {
-            let absences = self.store.book_absences(self.platform.id, began_at).await?;
-            synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
-        } else {
-            tracing::warn!(listed = synced.listed, total, "the list changed while it was read; no absence is booked");
-        }
-        Ok(synced)
     }
 
     async fn page(&self, offset: u64) -> Result<crate::wechat::AuthorizerPage, SyncError> {
@@ -154,7 +174,7 @@ impl Sync {
                 Err(error) => {
                     tries += 1;
                     if error.class() == Class::Halt || tries >= TRIES {
-                        return Err(SyncError::Call(error));
+                        return Err(SyncError::List(error));
                     }
                     tracing::warn!(%error, "the authorizer list is asked for again");
                     self.pause(Duration::from_secs(u64::from(tries))).await?;
@@ -176,22 +196,36 @@ impl Sync {
                 .await;
             let mut rows = Vec::new();
             let mut withdrawn = Vec::new();
+            let mut failed = Vec::new();
+            let mut halted = Vec::new();
+            let mut ended = None;
             for (appid, answer) in answers {
                 match answer {
                     Ok(row) => rows.push(row),
-                    Err(SyncError::Call(error)) if error.class() == Class::Withdrawn => withdrawn.push(appid),
-                    Err(error) if error.halts() => return Err(error),
-                    Err(SyncError::Call(error)) => {
-                        synced.failed += 1;
-                        tracing::warn!(merchant.id = appid, %error, "the info could not be read; the next sync asks again");
+                    Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => withdrawn.push(appid),
+                    Err(SyncError::Info(error)) => {
+                        tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
+                        if error.class() == Class::Halt {
+                            halted.push(error);
+                        }
+                        failed.push(appid);
                     }
-                    Err(error @ (SyncError::Store(_) | SyncError::Stopped)) => return Err(error),
+                    Err(error) => ended = Some(error),
                 }
             }
+            // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
+            if rows.is_empty() && withdrawn.is_empty() && halted.len() == failed.len() {
+                ended = ended.or(halted.pop().map(SyncError::Info));
+            }
+            synced.failed += failed.len() as u64;
             synced.informed += rows.len() as u64;
             synced.withdrawn += withdrawn.len() as u64;
             self.store.keep_info(platform, &rows).await?;
             self.store.withdraw(platform, &withdrawn).await?;
+            self.store.note_unreadable_info(platform, &failed).await?;
+            if let Some(error) = ended {
+                return Err(error);
+            }
             after = last;
         }
     }
@@ -222,7 +256,7 @@ impl Sync {
                     tries += 1;
                     let passing = matches!(error.class(), Class::Transient | Class::QuotaMinute | Class::Token);
                     if !passing || tries >= TRIES {
-                        return Err(SyncError::Call(error));
+                        return Err(SyncError::Info(error));
                     }
                     self.pause(Duration::from_secs(u64::from(tries))).await?;
                 }

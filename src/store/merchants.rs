@@ -153,6 +153,19 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that WeChat was asked in vain about merchants, so that not every run asks again. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn note_unreadable_info(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/merchants_unreadable.sql"))
+            .bind(platform)
+            .bind(appids)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Marks merchants as withdrawn and erases their tokens. May be repeated.
     ///
     /// # Errors

@@ -139,10 +139,14 @@ impl Store {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 let error = StoreError::from(error);
-                return Err(StoreError::Postgres(format!("cannot connect to Postgres at {shown}: {error}")));
+                return Err(StoreError::Postgres(format!(
+                    "cannot connect to Postgres at {shown}: {error}; check DATABASE_URL, and that Postgres runs there"
+                )));
             }
             Err(_) => {
-                return Err(StoreError::Postgres(format!("cannot connect to Postgres at {shown}: no answer in 5 s")));
+                return Err(StoreError::Postgres(format!(
+                    "cannot connect to Postgres at {shown}: no answer in 5 s; check DATABASE_URL, and that Postgres runs there"
+                )));
             }
         };
         sqlx::Connection::close(probe).await.ok();

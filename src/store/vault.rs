@@ -148,6 +148,15 @@ impl Store {
             Refreshed::Failed { reason } => {
                 self.end_badly(include_str!("sql/token_failed.sql"), platform, appid, fence, &reason).await
             }
+            Refreshed::Back => {
+                sqlx::query(include_str!("sql/token_back.sql"))
+                    .bind(platform)
+                    .bind(appid)
+                    .bind(fence)
+                    .execute(&self.pool)
+                    .await?;
+                Ok(None)
+            }
             Refreshed::Lost { reason } => {
                 self.end_badly(include_str!("sql/token_lost.sql"), platform, appid, fence, &reason).await
             }

@@ -180,6 +180,7 @@ impl TokenVault for Vault {
                     return row.stored();
                 }
                 Refreshed::Failed { reason } => row.cooling = Some(reason),
+                Refreshed::Back => {}
                 Refreshed::Lost { reason } => row.lost = Some(reason),
                 Refreshed::Withdrawn => row.withdrawn = true,
             }

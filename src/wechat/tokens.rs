@@ -104,11 +104,12 @@ impl Tokens {
         }
         let refreshed = self.refresh(platform, holder, stored.as_ref().map(|token| token.version)).await;
         match (refreshed, stored) {
-            (Err(CallError::NoToken(TokenFault::BeingRefreshed | TokenFault::CoolingDown { .. })), Some(token))
-                if token.good_for > self.0.wechat.timeouts().total =>
-            {
-                Ok(token)
-            }
+            (
+                Err(CallError::NoToken(
+                    TokenFault::BeingRefreshed | TokenFault::CoolingDown { .. } | TokenFault::SlowedDown { .. },
+                )),
+                Some(token),
+            ) if token.good_for > self.0.wechat.timeouts().total => Ok(token),
             (refreshed, _) => refreshed,
         }
     }

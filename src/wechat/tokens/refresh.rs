@@ -48,6 +48,10 @@ impl Failure {
         Self { ending: Refreshed::Failed { reason: reason.clone() }, error: cooling_down(reason) }
     }
 
+    fn slowed_down(wait: Duration, errcode: Option<i64>) -> Self {
+        Self { ending: Refreshed::Back, error: CallError::NoToken(TokenFault::SlowedDown { wait, errcode }) }
+    }
+
     fn lost(reason: String) -> Self {
         Self { ending: Refreshed::Lost { reason: reason.clone() }, error: CallError::NoToken(TokenFault::Lost(reason)) }
     }
@@ -141,19 +145,20 @@ impl Tokens {
         let first = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
         let refusal = match first {
             Err(error) if component_refused(&error) => error,
-            other => return other.map_err(|error| self.merchant_failure(platform, &error)),
+            other => return other.map_err(|error| Self::merchant_failure(&error)),
         };
         tracing::info!(merchant.id = appid, error = %refusal, "the component token was refused");
         let component = self.component(platform, Some(component.version)).await.map_err(|error| Failure {
             ending: Refreshed::Failed { reason: "no component token".to_owned() },
             error,
         })?;
-        let permit = self.permit(platform, endpoint).await.map_err(|error| Failure::passing(error.to_string()))?;
+        let permit =
+            self.permit(platform, endpoint).await.map_err(|error| Failure { ending: Refreshed::Back, error })?;
         let within = self.ready(platform, endpoint, permit, held).await?;
         let second = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
         second.map_err(|error| match component_refused(&error) {
             true => Failure::platform(error.errcode(), STOLEN.to_owned()),
-            false => self.merchant_failure(platform, &error),
+            false => Self::merchant_failure(&error),
         })
     }
 
@@ -225,9 +230,8 @@ impl Tokens {
 
     /// A slot of a token endpoint; closed means that nobody refreshes for now.
     async fn permit(&self, platform: &Platform, endpoint: Endpoint) -> Result<Permit, CallError> {
-        self.0.pace.permit(platform.id, endpoint).await.map_err(|Closed { wait }| {
-            CallError::NoToken(TokenFault::CoolingDown { reason: format!("{} is closed", endpoint.name()), wait })
-        })
+        let closed = |Closed { wait }| CallError::NoToken(TokenFault::SlowedDown { wait, errcode: None });
+        self.0.pace.permit(platform.id, endpoint).await.map_err(closed)
     }
 
     /// How long the call may take, after another permit when the first went bad over the claim.
@@ -238,11 +242,12 @@ impl Tokens {
         permit: Permit,
         held: &Held,
     ) -> Result<Duration, Failure> {
-        let out_of_room = || Failure::passing(format!("no slot of {} came in time", endpoint.name()));
+        let out_of_room = || Failure::slowed_down(ROOM_MIN, None);
         if !permit.still_good() {
             let patience = held.room().ok_or_else(out_of_room)?;
             let permit = tokio::time::timeout(patience, self.permit(platform, endpoint)).await;
-            let _used = permit.map_err(|_| out_of_room())?.map_err(|error| Failure::passing(error.to_string()))?;
+            let _used =
+                permit.map_err(|_| out_of_room())?.map_err(|error| Failure { ending: Refreshed::Back, error })?;
         }
         held.room().ok_or_else(out_of_room)
     }
@@ -268,7 +273,7 @@ impl Tokens {
         }
     }
 
-    fn merchant_failure(&self, platform: &Platform, error: &CallError) -> Failure {
+    fn merchant_failure(error: &CallError) -> Failure {
         let endpoint = Endpoint::ApiAuthorizerToken;
         match error.class() {
             // 61023 and 42002: it can be recovered through the authorizer list, once for a whole batch, elsewhere.
@@ -277,7 +282,8 @@ impl Tokens {
                 Failure { ending: Refreshed::Withdrawn, error: CallError::NoToken(TokenFault::Withdrawn) }
             }
             Class::Halt => Failure::perhaps_platform(error.errcode(), remedy(endpoint, error)),
-            Class::QuotaMinute => self.slow_down(platform, endpoint, error),
+            // One merchant's answer closes nothing: whoever hears of several decides.
+            Class::QuotaMinute => Failure::slowed_down(SLOW_DOWN, error.errcode()),
             Class::Ok
             | Class::Transient
             | Class::Permission
@@ -294,7 +300,7 @@ impl Tokens {
 
     fn slow_down(&self, platform: &Platform, endpoint: Endpoint, error: &CallError) -> Failure {
         self.0.pace.close(platform.id, endpoint, SLOW_DOWN);
-        Failure::passing(error.to_string())
+        Failure::slowed_down(SLOW_DOWN, error.errcode())
     }
 }
 
