@@ -91,7 +91,8 @@ with advice (why, actor, what_zh, what_en) as (
     from wxpatrol_data.merchant m
    where m.kind = 'unknown'
      and m.withdrawn_at is null
-     and (m.info_at is not null or m.known_at < (select t.now from wxpatrol_data.moment t) - interval '1 day')
+     and (m.info_at is not null or m.info_tried_at is not null
+          or m.known_at < (select t.now from wxpatrol_data.moment t) - interval '1 day')
   union all
   select i.platform_id, i.appid, '', 'ask', 'checkmobile', 'ask_exhausted', i.recorded_at, null, null,
          'no phone since ' || to_char(f.since at time zone 'Asia/Shanghai', 'YYYY-MM-DD')

@@ -53,7 +53,7 @@ struct Line {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct Output {
-    /// Print JSON: an array with one object a row; one array after another where several tables are shown
+    /// Print JSON: an array with one object a row; an object of such arrays where several tables are shown
     #[arg(long, global = true, conflicts_with = "csv")]
     json: bool,
     /// Print CSV with a header line

@@ -26,7 +26,7 @@ use crate::{
     config::{CALL_DEADLINE, Cap, Config, ConfigError, NewMerchants},
     domain::{CheckName, Endpoint, Limit, PlatformId, link::Patience, message::MessagePolicy},
     ops::{
-        print::{Column, Format, Kind, Screen, Table},
+        print::{self, Column, Format, Kind, Screen, Table},
         report, status,
     },
     patrol::{Patrol, PatrolSettings},
@@ -302,6 +302,15 @@ impl App {
         print_table(table, self.format)
     }
 
+    /// Prints several tables; as JSON they are one object with a field for each.
+    ///
+    /// # Errors
+    /// Standard output is gone.
+    pub fn print_all(&self, tables: &[(&str, Table)]) -> Result<(), AppError> {
+        print::write_all(tables, self.format, Screen::of_stdout(), &mut std::io::stdout().lock())
+            .map_err(|error| AppError::Incomplete(format!("the answer could not be printed: {error}")))
+    }
+
     /// The commands that only read or write rows.
     async fn operate(&self, command: &Command) -> Result<Exit, AppError> {
         match command {
@@ -313,11 +322,7 @@ impl App {
             Command::Resume(flags) => return self.resume(flags).await,
             Command::Ticket(_) => return self.keep_ticket().await,
             Command::Migrate(_) => eprintln!("migrate: the schema is up to date"),
-            Command::Status => {
-                for table in status::status(&self.store).await? {
-                    self.print(&table)?;
-                }
-            }
+            Command::Status => self.print_all(&status::status(&self.store).await?)?,
             Command::Runs(flags) => self.print(&report::runs(&self.store, flags.count.get()).await?)?,
             Command::Report(flags) => match &flags.name {
                 Some(name) => {

@@ -18,13 +18,17 @@ use crate::{
     },
     ops::print::{Column, Kind, Table},
     patrol::{Patrol, Progress, Until},
-    store::runs::{CoverageRow, RunState, RunWish},
+    store::{
+        StoreError,
+        runs::{CoverageRow, RunState, RunWish},
+    },
 };
 
 /// A dry run lists this many candidates at most.
 const CANDIDATES_MAX: i64 = 100_000;
-/// A run by hand is closed as interrupted after this, when no deadline was given.
-const DEADLINE: Duration = Duration::from_secs(2 * 3600);
+/// A run by hand is closed as interrupted after this, when no deadline was given: more than 400 000 merchants take at the
+/// default limits.
+const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 impl App {
     /// Does one run and prints its coverage.
@@ -52,10 +56,12 @@ impl App {
         let run = self.store.open_run(id, &wish).await?;
         let patrol = self.patrol(&ready, !once.dry_run);
         let ended = watched(&patrol, run).await?;
-        let coverage = self.store.coverage(run).await?;
-        self.print(&coverage_table(run, &coverage))?;
+        let coverage = self.store.coverage(run).await.map_err(unfinished)?;
         if once.dry_run {
-            self.print(&self.would_message(id, &wish).await?)?;
+            let listed = self.would_message(id, &wish).await?;
+            self.print_all(&[("coverage", coverage_table(run, &coverage)), ("would_message", listed)])?;
+        } else {
+            self.print(&coverage_table(run, &coverage))?;
         }
         self.leave().await;
         self.conclude(ended, &coverage, once.fail_on)
@@ -150,7 +156,7 @@ fn sorted(checks: &[CheckName]) -> Vec<CheckName> {
 pub(super) async fn watched(patrol: &Patrol, run: Uuid) -> Result<Option<(RunState, Option<String>)>, AppError> {
     let work = patrol.work(Until::RunCloses(run));
     if !std::io::stderr().is_terminal() {
-        return Ok(work.await?);
+        return work.await.map_err(unfinished);
     }
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}") {
@@ -169,7 +175,12 @@ pub(super) async fn watched(patrol: &Patrol, run: Uuid) -> Result<Option<(RunSta
         }
     };
     bar.finish_and_clear();
-    Ok(ended?)
+    ended.map_err(unfinished)
+}
+
+/// Postgres went away when the run had begun.
+fn unfinished(error: StoreError) -> AppError {
+    AppError::Incomplete(format!("the run could not be followed to its end: {error}; the next run goes on"))
 }
 
 /// Done of eligible for each check, the rate, and what it waits for.

@@ -155,7 +155,7 @@ pub struct Once {
     /// Read only: message nobody, and list who would be messaged
     #[arg(long, requires = "once")]
     pub dry_run: bool,
-    /// End after this much time (2h when not given); what is left is deferred, and the exit code is 1
+    /// End after this much time (24h when not given); what is left is deferred, and the exit code is 1
     #[arg(long, value_name = "TIME", requires = "once", value_parser = values::some_time)]
     pub deadline: Option<Duration>,
     /// Exit with 1 when a merchant's item ended in this bucket

@@ -44,6 +44,11 @@ pub(super) fn database<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> (Opt
         "where the private Postgres keeps its data",
         |text| Ok(PathBuf::from(text)),
     );
+    // Read by the private Postgres itself, which tests and the demo use without a configuration.
+    let programs = r.text("WXPATROL_POSTGRES_BIN");
+    let source = if programs.is_some() { Source::Environment } else { Source::Default };
+    let meaning = "a folder with initdb, pg_ctl and postgres for the private Postgres";
+    r.remember("WXPATROL_POSTGRES_BIN", programs.as_deref().unwrap_or("not set"), source, meaning);
     (url.map(SecretString::from), data_dir)
 }
 

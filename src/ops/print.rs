@@ -248,6 +248,27 @@ fn csv_cell(kind: Kind, cell: Option<&str>) -> String {
 }
 
 /// The rows as objects whose keys stand in the order of the columns.
+/// Writes several tables: one below the other for people and as CSV, as one object with a field for each as JSON.
+///
+/// # Errors
+///
+/// `out` cannot be written to.
+pub fn write_all(tables: &[(&str, Table)], format: Format, screen: Screen, out: &mut impl Write) -> io::Result<()> {
+    if format == Format::Json {
+        let object: std::collections::BTreeMap<&str, JsonRows<'_>> =
+            tables.iter().map(|(name, table)| (*name, JsonRows(table))).collect();
+        serde_json::to_writer_pretty(&mut *out, &object)?;
+        return writeln!(out);
+    }
+    for (index, (_, table)) in tables.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        table.write(format, screen, out)?;
+    }
+    Ok(())
+}
+
 struct JsonRows<'a>(&'a Table);
 
 impl Serialize for JsonRows<'_> {

@@ -105,11 +105,11 @@ async fn schedules(store: &Store) -> Result<Table, StoreError> {
 }
 
 /// How things stand now: platforms, open runs, schedules, merchants, items, processes, and endpoints that are closed,
-/// slowed or held.
+/// slowed or held. Each table has a name, for programs.
 ///
 /// # Errors
 /// Postgres did not answer.
-pub async fn status(store: &Store) -> Result<Vec<Table>, StoreError> {
+pub async fn status(store: &Store) -> Result<Vec<(&'static str, Table)>, StoreError> {
     let open = ViewWish { equal: Some(("state", "open")), rows_max: None };
     let alive = ViewWish { equal: Some(("alive", "true")), rows_max: None };
     let mut runs = report::own(store, "runs", open).await?;
@@ -123,13 +123,13 @@ pub async fn status(store: &Store) -> Result<Vec<Table>, StoreError> {
     let cell = |row: &[Option<String>], place: Option<usize>| place.and_then(|place| row.get(place).cloned().flatten());
     limits.rows.retain(|row| cell(row, slow).is_some() || cell(row, held).as_deref() == Some("true"));
     Ok(vec![
-        platforms(store).await?,
-        runs,
-        schedules(store).await?,
-        merchants(store).await?,
-        checks(store).await?,
-        processes,
-        limits,
+        ("platforms", platforms(store).await?),
+        ("open_runs", runs),
+        ("schedules", schedules(store).await?),
+        ("merchants", merchants(store).await?),
+        ("checks", checks(store).await?),
+        ("processes", processes),
+        ("limits", limits),
     ])
 }
 

@@ -61,6 +61,10 @@ pub(super) async fn if_over(
     } else if run.overdue {
         (RunState::Interrupted, Some("the deadline is over".to_owned()))
     } else {
+        // Merchants whose refresh token is being looked up may come due.
+        if inner.recovery.under_way() {
+            return Ok(());
+        }
         // While calls are under way there is something left; asking Postgres would be a statement for nothing.
         if inner.progress.under_way() > 0 {
             return Ok(());

@@ -18,6 +18,7 @@ mod halt;
 mod lane;
 pub mod progress;
 mod recorder;
+mod recovery;
 pub mod settle;
 mod step;
 pub mod sync;
@@ -78,6 +79,7 @@ struct Inner {
     halt: halt::HaltWatch,
     slow_downs: closures::SlowDowns,
     closed: closures::ClosedHere,
+    recovery: recovery::Recovery,
     progress: Progress,
     /// Something was recorded: a lane that was dry may find work.
     recorded: Notify,
@@ -113,6 +115,7 @@ impl Patrol {
             halt: halt::HaltWatch::default(),
             slow_downs: closures::SlowDowns::default(),
             closed: closures::ClosedHere::default(),
+            recovery: recovery::Recovery::default(),
             progress: Progress::default(),
             recorded: Notify::new(),
             look: Notify::new(),
@@ -165,6 +168,7 @@ impl Patrol {
             tasks.spawn(lane::run(Arc::clone(inner), index, lookout.clone(), settled.clone()));
         }
         drop(settled);
+        tasks.spawn(recovery::run(Arc::clone(inner)));
         let ended = board::keep(inner, &board, until).await;
         inner.stop.cancel();
         drop(board);

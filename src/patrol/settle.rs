@@ -125,7 +125,10 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
             let until = tried.scattered(tried.after(Duration::from_secs(3600)), Duration::from_secs(600));
             Outcome::Deferred { until, reason: Class::QuotaMinute.name().to_owned() }
         }),
-        TokenFault::Lost(_) => Some(tried.skipped("token_lost")),
+        // The list of authorizers may bring it back; should nobody tell us, it is looked at tomorrow.
+        TokenFault::Lost(_) => {
+            Some(Outcome::Skipped { due_at: Some(tried.after(DAILY)), reason: "token_lost".to_owned() })
+        }
         TokenFault::Withdrawn => Some(Outcome::Skipped { due_at: None, reason: Class::Withdrawn.name().to_owned() }),
         TokenFault::Platform { .. } => None,
     }

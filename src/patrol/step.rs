@@ -127,6 +127,9 @@ pub(super) async fn failed(
             inner.slowed_down(endpoint, &claim.key.appid, error.class(), error.errcode()).await;
         }
     }
+    if matches!(error, CallError::NoToken(TokenFault::Lost(_))) {
+        inner.recovery.want();
+    }
     let intent = message.map(|number| (number, intent_outcome(Some(error))));
     let outcome = match settle::settle(error, tried) {
         Some(outcome) => {

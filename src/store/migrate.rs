@@ -18,7 +18,7 @@ fn migrator() -> Migrator {
     migrator
 }
 
-/// The migrations as one text, in order, for people who apply or review them by hand.
+/// The migrations as one text, in order, for a review.
 #[must_use]
 pub fn printed() -> String {
     MIGRATIONS

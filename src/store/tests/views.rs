@@ -187,7 +187,7 @@ async fn reports_and_status_are_tables_of_what_the_views_say() {
     assert_eq!(report::coverage_of(store, run).await.unwrap().rows.len(), 2);
     let tables = report::merchant(store, "wxmini1").await.unwrap();
     assert_eq!(tables.len(), 8);
-    let counts: Vec<usize> = status::status(store).await.unwrap().iter().map(|table| table.rows.len()).collect();
+    let counts: Vec<usize> = status::status(store).await.unwrap().iter().map(|(_, table)| table.rows.len()).collect();
     // Platform; no open run; one schedule; three kinds; five checks; this process; the closed endpoint.
     assert_eq!(counts, [1, 0, 1, 3, 5, 1, 1]);
 }

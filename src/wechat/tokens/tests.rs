@@ -190,14 +190,23 @@ async fn a_refresh_that_times_out_is_a_call_that_was_not_made() {
 }
 
 #[tokio::test]
-async fn a_limit_answer_closes_the_token_endpoint() {
+async fn one_merchant_that_is_told_to_slow_down_closes_nothing_and_cools_down_nobody() {
     let world = World::new().await;
     world.script.next(ApiAuthorizerToken, refused(45011));
-    assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
-    world.vault.merchant(|row| row.cooling = None);
-    let TokenFault::CoolingDown { reason, .. } = fault(world.fresh(None).await) else { panic!("no cool-down") };
-    assert_eq!(reason, "api_authorizer_token is closed");
-    assert_eq!(world.script.calls(ApiAuthorizerToken).len(), 1);
+    let TokenFault::SlowedDown { errcode, .. } = fault(world.fresh(None).await) else { panic!("not slowed down") };
+    assert_eq!(errcode, Some(45011));
+    assert!(world.fresh(None).await.is_ok());
+    assert_eq!(world.script.calls(ApiAuthorizerToken).len(), 2);
+}
+
+#[tokio::test]
+async fn a_closed_token_endpoint_is_no_failure_of_a_merchant() {
+    let world = World::new().await;
+    world.wire.pace().close(world.platform.id, ApiAuthorizerToken, Duration::from_millis(200));
+    let TokenFault::SlowedDown { errcode, wait } = fault(world.fresh(None).await) else { panic!("not slowed down") };
+    assert_eq!(errcode, None);
+    tokio::time::sleep(wait).await;
+    assert!(world.fresh(None).await.is_ok());
 }
 
 #[tokio::test]
