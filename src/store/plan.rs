@@ -32,7 +32,8 @@ fn sets(check: CheckName) -> String {
 
 impl Store {
     /// Looks at every changed merchant and wish in batches, each in its own transaction. May be repeated, and by several
-    /// processes at once: what one looks at the others skip. With `hold_new`, messages to new merchants wait for an
+    /// processes at once: each waits for what another looks at, so that afterwards every item is there and a run that
+    /// finds nothing due has nothing to do. With `hold_new`, messages to new merchants wait for an
     /// operator.
     ///
     /// # Errors
