@@ -253,6 +253,10 @@ impl Link {
         let confirmed = |link: Self| Self { invite_confirmed: true, ..link };
         match seen {
             Seen::Linked => confirmed(self.moved(LinkState::Linked, now)),
+            // What an operator wants was refused before this wish: WeChat takes a new invitation.
+            Seen::Refused if matches!(self.state, LinkState::Wanted | LinkState::Deferred) => {
+                self.absent(began_at, now)
+            }
             Seen::Refused => confirmed(self.moved(LinkState::Refused, now)),
             Seen::WaitingOfficialAccount => self.waiting(LinkState::WaitingOfficialAccount, now, patience),
             Seen::WaitingMiniProgram => self.waiting(LinkState::WaitingMiniProgram, now, patience),

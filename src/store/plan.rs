@@ -32,7 +32,8 @@ fn sets(check: CheckName) -> String {
 
 impl Store {
     /// Looks at every changed merchant and wish in batches, each in its own transaction. May be repeated, and by several
-    /// processes at once: what one looks at the others skip. With `hold_new`, messages to new merchants wait for an
+    /// processes at once: each waits for what another looks at, so that afterwards every item is there and a run that
+    /// finds nothing due has nothing to do. With `hold_new`, messages to new merchants wait for an
     /// operator.
     ///
     /// # Errors
@@ -41,16 +42,18 @@ impl Store {
         sqlx::query(include_str!("sql/holds_expire.sql")).bind(context.platform).execute(&self.pool).await?;
         let mut planned = Planned::default();
         loop {
-            let looked_at = self.plan_merchants(context.platform, hold_new).await?;
-            planned.merchants += looked_at;
-            if looked_at == 0 {
-                break;
+            let merchants = self.plan_merchants(context.platform, hold_new).await?;
+            let wishes = if merchants == 0 { self.plan_wishes(context, hold_new).await? } else { 0 };
+            planned.merchants += merchants;
+            planned.wishes += wishes;
+            if merchants + wishes > 0 {
+                continue;
             }
-        }
-        loop {
-            let looked_at = self.plan_wishes(context, hold_new).await?;
-            planned.wishes += looked_at;
-            if looked_at == 0 {
+            let left: bool = sqlx::query_scalar(include_str!("sql/plan_left.sql"))
+                .bind(context.platform)
+                .fetch_one(&self.pool)
+                .await?;
+            if !left {
                 break;
             }
         }

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use nix::sys::signal::Signal;
 use wxpatrol::{
-    domain::CheckName,
+    domain::{CheckName, link::Patience},
     simulate::{Endpoint, Plan},
+    store::record::RecordContext,
 };
 
 use crate::world::{World, plan, until};
@@ -103,4 +104,23 @@ async fn a_process_that_joins_helps_with_a_run_that_is_not_its_own() {
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert_eq!(done(&world, CheckName::Phone).await.len(), 150);
     world.assert_every_run_adds_up().await;
+}
+
+#[tokio::test]
+async fn planning_waits_for_a_process_that_plans_the_same_merchants() {
+    let world = World::synced(plan(5, 1)).await;
+    let context = RecordContext { platform: world.platform().await, run: None, patience: Patience(Duration::ZERO) };
+    let mut other = world.database.pool.begin().await.unwrap();
+    sqlx::raw_sql("select from wxpatrol_data.merchant where plan_stale for update").execute(&mut *other).await.unwrap();
+    let store = world.database.store.clone();
+    let planning = tokio::spawn(async move { store.plan(context, false).await });
+    let waits =
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    until("it waits, or has given up", async || {
+        planning.is_finished() || world.count(&format!("select ({waits})::int::bigint")).await == 1
+    })
+    .await;
+    other.rollback().await.unwrap();
+    planning.await.unwrap().unwrap();
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where plan_stale").await, 0);
 }

@@ -37,9 +37,9 @@ async fn a_pair_goes_from_wanted_over_both_administrators_to_linked() {
     let world = one_pair(LinkMode::Stalls).await;
     let (account, program) = pair(0, 0);
     assert_eq!(state_after(&world, Duration::ZERO).await, "invited");
-    assert_eq!(state_after(&world, HOUR).await, "waiting_official_account");
+    assert_eq!(state_after(&world, DAY).await, "waiting_official_account");
     world.wechat.approve(&account, &program).unwrap();
-    assert_eq!(state_after(&world, HOUR).await, "waiting_mini_program");
+    assert_eq!(state_after(&world, DAY).await, "waiting_mini_program");
     world.wechat.approve(&account, &program).unwrap();
     assert_eq!(state_after(&world, DAY).await, "linked");
     let expected = ["wanted", "invited", "waiting_official_account", "waiting_mini_program", "linked"];

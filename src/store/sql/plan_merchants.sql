@@ -11,7 +11,7 @@ with moment as materialized (
      and m.plan_stale
    order by m.appid
    limit $2
-     for update skip locked
+     for update
 ), rule as materialized (
   select r.check_name, string_to_array(r.sets, ',')::int[] as sets, r.sleeps
     from unnest($4::text[], $5::text[], $6::boolean[]) as r (check_name, sets, sleeps)
@@ -31,10 +31,14 @@ with moment as materialized (
      and i.appid = s.appid
      and i.check_name = r.check_name
 ), planned as (
-  insert into item as i (platform_id, appid, check_name, due_at, due_since, outcome, reason, recorded_at)
+  insert into item as i (platform_id, appid, check_name, due_at, due_since, held, outcome, reason, recorded_at)
   select p.platform_id, p.appid, p.check_name,
          case when p.barred is null and not p.sleeps then m.now else 'infinity' end,
          case when p.barred is null and not p.sleeps then m.now else 'infinity' end,
+         exists (select from hold h
+                  where h.platform_id = p.platform_id
+                    and h.appid = p.appid
+                    and (h.check_name is null or h.check_name = p.check_name)),
          case when p.barred is not null or p.sleeps then 'skipped' end,
          coalesce(p.barred, case when p.sleeps then 'phone_not_missing' end),
          case when p.barred is not null then m.now end

@@ -18,10 +18,14 @@ with said as materialized (
   select s.official_account, 'invite', s.mini_program, s.now, s.barred, s.word_given
     from said s
 ), planned as (
-  insert into item as i (platform_id, appid, check_name, counterpart, due_at, due_since, outcome, reason, recorded_at)
+  insert into item as i (platform_id, appid, check_name, counterpart, due_at, due_since, held, outcome, reason, recorded_at)
   select $1, t.appid, t.check_name, t.counterpart,
          case when t.barred is null and t.check_name = 'links' then t.now else 'infinity' end,
          case when t.barred is null and t.check_name = 'links' then t.now else 'infinity' end,
+         exists (select from hold h
+                  where h.platform_id = $1
+                    and h.appid = t.appid
+                    and (h.check_name is null or h.check_name = t.check_name)),
          case when t.barred is not null or t.check_name = 'invite' then 'skipped' end,
          coalesce(t.barred, case when t.check_name = 'invite' then 'awaiting_reading' end),
          case when t.barred is not null then t.now end

@@ -14,4 +14,4 @@ select w.official_account, w.mini_program, w.word_given,
    and w.plan_stale
  order by w.official_account, w.mini_program
  limit $2
-   for update of w skip locked
+   for update of w
