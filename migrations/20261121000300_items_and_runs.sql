@@ -183,11 +183,7 @@ create function item_bucket(i item, run_started_at timestamptz, left_because tex
   language sql immutable rows 1
   as $$
     select case
-<<<<<<< HEAD
              when i.held and not coalesce(i.recorded_at >= run_started_at and i.outcome = 'done', false) then 'skipped'
-=======
-             when i.held and (i.recorded_at >= run_started_at and i.outcome = 'done') is not true then 'skipped'
->>>>>>> wt-tests
              when i.leased_by is not null and i.due_at > moment then 'deferred'
              when i.outcome = 'done' and i.recorded_at >= run_started_at then 'done'
              when i.due_at <= moment and left_because is not null and left_by_hold then 'skipped'
@@ -198,11 +194,7 @@ create function item_bucket(i item, run_started_at timestamptz, left_because tex
              else i.outcome
            end,
            case
-<<<<<<< HEAD
              when i.held and not coalesce(i.recorded_at >= run_started_at and i.outcome = 'done', false) then 'held'
-=======
-             when i.held and (i.recorded_at >= run_started_at and i.outcome = 'done') is not true then 'held'
->>>>>>> wt-tests
              when i.leased_by is not null and i.due_at > moment then 'leased'
              when i.outcome = 'done' and i.recorded_at >= run_started_at then null
              when i.due_at <= moment and i.outcome is distinct from 'failed'
