@@ -48,8 +48,6 @@ pub struct World {
 /// How a run in this process ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// The run.
-    pub run: Uuid,
     /// How it ended.
     pub state: RunState,
     /// Why, when it ended unusually.
@@ -67,6 +65,7 @@ impl Ran {
     /// A complete run whose coverage adds up.
     pub fn assert_complete(&self) {
         assert_eq!(self.state, RunState::Complete, "{self:?}");
+        assert_eq!(self.reason, None);
         for row in &self.coverage {
             assert!(row.adds_up(), "{row:?}");
         }
@@ -206,7 +205,7 @@ impl World {
             assert!(waited.elapsed() < 2 * PATIENCE, "the run does not end: {}", self.open_work().await);
         };
         let (state, reason) = ended.unwrap();
-        Ran { run, state, reason, coverage: app.store.coverage(run).await.unwrap() }
+        Ran { state, reason, coverage: app.store.coverage(run).await.unwrap() }
     }
 
     /// Moves the clock to the next due time, if there is nothing to do before. No claim can be made meanwhile.
@@ -262,11 +261,6 @@ impl World {
     /// The first column of the rows, as text.
     pub async fn texts(&self, statement: &str) -> Vec<String> {
         sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&self.database.pool).await.unwrap()
-    }
-
-    /// Does a statement.
-    pub async fn execute(&self, statement: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.pool).await.unwrap();
     }
 
     /// Waits until a statement answers true.

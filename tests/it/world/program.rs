@@ -41,8 +41,6 @@ pub struct Ended {
     pub stdout: String,
     /// What it said and logged.
     pub stderr: String,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
 }
 
 impl Ended {
@@ -56,7 +54,6 @@ impl Ended {
             code: status.code(),
             stdout: String::from_utf8_lossy(stdout).into_owned(),
             stderr: String::from_utf8_lossy(stderr).into_owned(),
-            signal: status.signal(),
         }
     }
 }
@@ -106,11 +103,6 @@ impl Program {
         self.child.start_kill().ok();
         let status = self.child.wait().await.unwrap();
         status.signal() == Some(Signal::SIGKILL as i32)
-    }
-
-    /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for its end.
