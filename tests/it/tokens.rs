@@ -46,13 +46,15 @@ async fn two_processes_refresh_one_merchant_s_token_once() {
 }
 
 #[tokio::test]
-async fn a_merchant_that_authorized_anew_is_done_after_the_next_sync() {
-    let world = World::synced(plan(4, 1)).await;
-    // Its stored refresh token is void from now on.
-    world.wechat.authorize(&Plan::mini_program(1)).unwrap();
-    assert_eq!(world.once_of(&[CheckName::Phone]).await.of(CheckName::Phone).done, 3);
-    world.sync().await;
-    assert_eq!(world.once_of(&[CheckName::Phone]).await.of(CheckName::Phone).done, 1);
+async fn merchants_that_authorized_anew_are_done_in_the_same_run_after_one_reading_of_the_list() {
+    let world = World::synced(plan(8, 1)).await;
+    let readings = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
+    // Their stored refresh tokens are void from now on.
+    for merchant in 1..4 {
+        world.wechat.authorize(&Plan::mini_program(merchant)).unwrap();
+    }
+    assert_eq!(world.once_of(&[CheckName::Phone]).await.of(CheckName::Phone).done, 8);
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), readings + 1);
 }
 
 #[tokio::test]
