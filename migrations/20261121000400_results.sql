@@ -1,7 +1,7 @@
 -- What the checks found: phones, callback history, links and their moves.
--- None of these tables refers to merchant by a foreign key: a row is written only with the record of an item, whose own
--- foreign key holds, and no merchant is ever deleted. A key here would cost a look-up and a lock written to the
--- merchant's row for every first reading.
+-- None of these tables refers to merchant by a foreign key: a row is written only with the record of an item or for a
+-- wish, whose own foreign keys hold, and no merchant is ever deleted. A key here would cost a look-up and a lock
+-- written to the merchant's row for every first reading.
 
 create table phone (
   platform_id  integer     not null,
