@@ -1,4 +1,7 @@
 -- What the checks found: phones, callback history, links and their moves.
+-- None of these tables refers to merchant by a foreign key: a row is written only with the record of an item or for a
+-- wish, whose own foreign keys hold, and no merchant is ever deleted. A key here would cost a look-up and a lock
+-- written to the merchant's row for every first reading.
 
 create table phone (
   platform_id  integer     not null,
@@ -9,7 +12,6 @@ create table phone (
   bound_at     timestamptz,
   asks_granted integer     not null default 0,
   primary key (platform_id, appid),
-  constraint phone_belongs_to_a_merchant foreign key (platform_id, appid) references merchant (platform_id, appid),
   constraint phone_state_is_known_word check (state in ('bound', 'missing'))
 ) with (fillfactor = 80);
 comment on table phone is 'Whether the mini program has a phone bound, as last read. No row: not read yet.';
@@ -27,7 +29,6 @@ create table callback_snapshot (
   digest      bytea       not null,
   config      jsonb,
   primary key (platform_id, appid, valid_from),
-  constraint callback_belongs_to_a_merchant foreign key (platform_id, appid) references merchant (platform_id, appid),
   constraint callback_state_is_known_word check (state in ('configured', 'absent', 'not_applicable')),
   constraint a_configured_callback_has_its_config check ((state = 'configured') = (config is not null)),
   constraint an_interval_ends_after_it_begins check (valid_to is null or valid_to >= valid_from)
@@ -67,7 +68,6 @@ create table link (
   reason           text,
   deferred_until   timestamptz,
   primary key (platform_id, official_account, mini_program),
-  constraint link_belongs_to_an_official_account foreign key (platform_id, official_account) references merchant (platform_id, appid),
   constraint link_state_is_known_word check (state in ('wanted', 'invited', 'waiting_official_account', 'waiting_mini_program', 'linked',
                                             'refused', 'vanished', 'stale', 'blocked', 'deferred', 'unlinked')),
   constraint deferred_iff_until check ((state = 'deferred') = (deferred_until is not null)),

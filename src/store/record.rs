@@ -154,6 +154,8 @@ impl Store {
         if ended.is_empty() {
             return Ok(());
         }
+        // How a message ended is worth a wait for the disk: lost, it would count as sent.
+        sqlx::query(include_str!("sql/intend_durable.sql")).execute(&mut **transaction).await?;
         sqlx::query(include_str!("sql/record_intents.sql"))
             .bind(context.platform)
             .bind(ended.iter().map(|(claim, _)| claim.key.check.name()).collect::<Vec<_>>())

@@ -1,10 +1,12 @@
 -- claim.sql: leases the most overdue items of one check, with the merchants' stored tokens.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item_due.
+-- A row that was just locked stays where it is: the update reaches it by its place, without another look into an index.
+-- One that was rewritten after the statement began is not seen there, and is left to the next claim.
 with moment as materialized (
   select clock() as now
 ), due as materialized (
-  select i.platform_id, i.appid, i.check_name, i.counterpart
+  select i.ctid as place, i.platform_id, i.appid
     from item i
    where i.platform_id = $1
      and i.check_name = $2
@@ -14,7 +16,7 @@ with moment as materialized (
      and i.free_at <= (select now from moment)
    order by i.due_at, i.appid, i.counterpart
    limit $3
-     for update skip locked
+     for no key update skip locked
 )
 update item i
    set due_at = m.now + make_interval(secs => $4),
@@ -26,10 +28,7 @@ update item i
          on c.platform_id = d.platform_id
         and c.appid = d.appid
         and c.access_sealed is not null
- where i.platform_id = d.platform_id
-   and i.appid = d.appid
-   and i.check_name = d.check_name
-   and i.counterpart = d.counterpart
+ where i.ctid = d.place
 returning i.appid,
           i.counterpart,
           i.fence,

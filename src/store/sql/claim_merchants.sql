@@ -1,10 +1,11 @@
 -- claim_merchants.sql: as claim.sql, for a few merchants by name.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item's primary key.
+-- A row that was just locked stays where it is: the update reaches it by its place.
 with moment as materialized (
   select clock() as now
 ), due as materialized (
-  select i.platform_id, i.appid, i.check_name, i.counterpart
+  select i.ctid as place, i.platform_id, i.appid
     from item i
    where i.platform_id = $1
      and i.appid = any ($6)
@@ -15,7 +16,7 @@ with moment as materialized (
      and i.free_at <= (select now from moment)
    order by i.due_at, i.appid, i.counterpart
    limit $3
-     for update skip locked
+     for no key update skip locked
 )
 update item i
    set due_at = m.now + make_interval(secs => $4),
@@ -27,10 +28,7 @@ update item i
          on c.platform_id = d.platform_id
         and c.appid = d.appid
         and c.access_sealed is not null
- where i.platform_id = d.platform_id
-   and i.appid = d.appid
-   and i.check_name = d.check_name
-   and i.counterpart = d.counterpart
+ where i.ctid = d.place
 returning i.appid,
           i.counterpart,
           i.fence,
