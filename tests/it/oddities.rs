@@ -158,3 +158,35 @@ async fn a_run_in_which_everything_is_refused_by_a_gateway_ends_with_a_true_stat
     world.pass(Duration::from_secs(24 * 3600)).await;
     assert_eq!(world.once_of(PHONE).await.of(CheckName::Phone).done, 30);
 }
+
+#[tokio::test]
+async fn a_merchant_whose_token_call_is_told_to_slow_down_or_halts_hurts_nobody() {
+    let world = World::synced(plan(60, 1)).await;
+    let odd = [Plan::mini_program(5), Plan::mini_program(20)];
+    let codes = [45011, 61004];
+    for (appid, code) in odd.iter().zip(codes) {
+        let rule = Rule::new(Oddity::Errcode(code)).on(Endpoint::ApiAuthorizerToken).of(appid.as_str());
+        world.wechat.script(rule).unwrap();
+    }
+    let ran = world.once_of(PHONE).await;
+    ran.assert_complete();
+    assert_eq!(ran.of(CheckName::Phone).done, 58, "{ran:?}");
+    let outcomes = world.outcomes(CheckName::Phone).await;
+    assert_eq!(odd.map(|appid| outcomes[&appid].clone()), ["deferred quota_minute", "failed halt_code_alone"]);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.closure").await, 0);
+}
+
+#[tokio::test]
+async fn a_merchant_alone_with_a_halt_code_does_not_stop_the_sync_of_the_others() {
+    let world = World::new(plan(30, 1)).await;
+    let odd = Plan::mini_program(3);
+    let rule = Rule::new(Oddity::Errcode(61004)).on(Endpoint::ApiGetAuthorizerInfo).of(odd.as_str());
+    world.wechat.script(rule).unwrap();
+    let synced = world.sync().await;
+    assert_eq!((synced.listed, synced.informed, synced.failed), (31, 30, 1));
+    let ran = world.once_of(PHONE).await;
+    ran.assert_complete();
+    assert_eq!(ran.of(CheckName::Phone).done, 29);
+    let told = format!("select count(*) from wxpatrol.attention where why = 'kind_unknown' and subject = '{odd}'");
+    assert_eq!(world.count(&told).await, 1);
+}
