@@ -187,7 +187,7 @@ create function item_bucket(i item, run_started_at timestamptz, left_because tex
              when i.leased_by is not null and i.due_at > moment then 'deferred'
              when i.outcome = 'done' and i.recorded_at >= run_started_at then 'done'
              when i.due_at <= moment and left_because is not null and left_by_hold then 'skipped'
-             when i.due_at <= moment and i.outcome is distinct from 'failed' then 'deferred'
+             when i.due_at <= moment then 'deferred'
              when i.outcome = 'done' then 'fresh'
              when i.outcome = 'again' then 'deferred'
              when i.outcome is null then 'deferred'
@@ -197,8 +197,7 @@ create function item_bucket(i item, run_started_at timestamptz, left_because tex
              when i.held and not coalesce(i.recorded_at >= run_started_at and i.outcome = 'done', false) then 'held'
              when i.leased_by is not null and i.due_at > moment then 'leased'
              when i.outcome = 'done' and i.recorded_at >= run_started_at then null
-             when i.due_at <= moment and i.outcome is distinct from 'failed'
-               then coalesce(left_because, i.reason, 'due')
+             when i.due_at <= moment then coalesce(left_because, i.reason, 'due')
              when i.outcome = 'done' then null
              when i.outcome is null then coalesce(left_because, 'due')
              else i.reason

@@ -172,9 +172,15 @@ fn settings(config: &Config) -> Table {
 }
 
 fn print_table(table: &Table, format: Format) -> Result<(), AppError> {
-    table
-        .write(format, Screen::of_stdout(), &mut std::io::stdout().lock())
-        .map_err(|error| AppError::Incomplete(format!("the answer could not be printed: {error}")))
+    table.write(format, Screen::of_stdout(), &mut std::io::stdout().lock()).or_else(unprinted)
+}
+
+/// Whoever reads our answer may have seen enough (`| head`): that is no failure.
+fn unprinted(error: std::io::Error) -> Result<(), AppError> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Ok(());
+    }
+    Err(AppError::Incomplete(format!("the answer could not be printed: {error}")))
 }
 
 impl App {
@@ -307,8 +313,7 @@ impl App {
     /// # Errors
     /// Standard output is gone.
     pub fn print_all(&self, tables: &[(&str, Table)]) -> Result<(), AppError> {
-        print::write_all(tables, self.format, Screen::of_stdout(), &mut std::io::stdout().lock())
-            .map_err(|error| AppError::Incomplete(format!("the answer could not be printed: {error}")))
+        print::write_all(tables, self.format, Screen::of_stdout(), &mut std::io::stdout().lock()).or_else(unprinted)
     }
 
     /// The commands that only read or write rows.

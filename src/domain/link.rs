@@ -260,7 +260,7 @@ impl Link {
             Seen::Refused => confirmed(self.moved(LinkState::Refused, now)),
             Seen::WaitingOfficialAccount => self.waiting(LinkState::WaitingOfficialAccount, now, patience),
             Seen::WaitingMiniProgram => self.waiting(LinkState::WaitingMiniProgram, now, patience),
-            Seen::Unnamed(_) => self.clone(),
+            Seen::Unnamed(status) => self.unnamed(status, now, patience),
             Seen::Absent => self.absent(began_at, now),
         }
     }
@@ -277,6 +277,16 @@ impl Link {
             return self.clone();
         }
         Self { reason: Some(format!("undecided in {}", state.name())), ..waiting.moved(LinkState::Stale, now) }
+    }
+
+    /// The entry is there with a status that no documentation names: polled on, and stale when patience is over.
+    fn unnamed(&self, status: i64, now: DateTime<Utc>, patience: Patience) -> Self {
+        let waited = self.invited_at.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+        if !self.state.pending() || waited < patience.0 {
+            return self.clone();
+        }
+        let reason = Some(format!("the unnamed status {status}"));
+        Self { reason, invite_confirmed: true, ..self.moved(LinkState::Stale, now) }
     }
 
     fn absent(&self, began_at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
@@ -416,6 +426,14 @@ mod tests {
             .next(&read(Seen::WaitingOfficialAccount), at(3), PATIENCE)
             .next(&read(Seen::Absent), at(4), PATIENCE);
         assert_eq!((link.state, link.absent_readings), (LinkState::WaitingOfficialAccount, 1));
+    }
+
+    #[test]
+    fn a_status_that_nobody_has_named_is_stale_when_patience_is_over() {
+        let read = LinkEvent::Read { seen: Seen::Unnamed(77), began_at: at(2) };
+        let invited = Link::wanted(at(0)).next(&LinkEvent::InviteSent, at(1), PATIENCE);
+        assert_eq!(invited.next(&read, at(24), PATIENCE), invited);
+        assert_eq!(invited.next(&read, at(24 * 7 + 2), PATIENCE).state, LinkState::Stale);
     }
 
     #[test]
