@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 use wxpatrol::{app, cli::Invocation, config::Config, telemetry};
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let invocation = match Invocation::read(std::env::args_os()) {
         Ok(invocation) => invocation,

@@ -1,5 +1,7 @@
 //! The message-push configuration: its state, its digest, and what changed from one to the next.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use strum::{EnumString, IntoStaticStr};
@@ -7,12 +9,36 @@ use strum::{EnumString, IntoStaticStr};
 /// What a reading of the configuration showed. Each is a state with its own interval in the history.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Callback {
-    /// The canonical form: known keys trimmed, callbacks sorted, unknown keys kept.
-    Configured(Value),
+    /// Something is configured.
+    Configured(CanonicalConfig),
     /// WeChat answered well, and nothing is configured.
     Absent,
     /// Cloud development was never opened: the question does not apply.
     NotApplicable,
+}
+
+/// A configuration in its canonical form (known keys trimmed, callbacks sorted, unknown keys kept) as JSON with sorted
+/// keys: equal configurations have equal texts. Clones share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanonicalConfig(Arc<str>);
+
+impl CanonicalConfig {
+    /// Keeps a value that is in the canonical form.
+    #[must_use]
+    pub fn of(value: &Value) -> Self {
+        // `serde_json` keeps object keys sorted.
+        Self(value.to_string().into())
+    }
+
+    /// The JSON.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    fn value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
 }
 
 /// The names of the states of [`Callback`] in tables.
@@ -51,21 +77,21 @@ impl Callback {
 
     /// The canonical form, when there is one.
     #[must_use]
-    pub fn config(&self) -> Option<&Value> {
+    pub fn config(&self) -> Option<&CanonicalConfig> {
         match self {
             Self::Configured(config) => Some(config),
             Self::Absent | Self::NotApplicable => None,
         }
     }
 
-    /// SHA-256 of the state and the canonical form; `serde_json` keeps object keys sorted.
+    /// SHA-256 of the state and the canonical form.
     #[must_use]
     pub fn digest(&self) -> Vec<u8> {
         let state: &'static str = self.state().into();
         let mut hash = Sha256::new();
         hash.update(state.as_bytes());
         if let Some(config) = self.config() {
-            hash.update(config.to_string().as_bytes());
+            hash.update(config.text().as_bytes());
         }
         hash.finalize().to_vec()
     }
@@ -85,7 +111,7 @@ impl Callback {
             flatten("", config, &mut old);
         }
         if let Some(config) = self.config() {
-            flatten("", config, &mut new);
+            flatten("", &config.value(), &mut new);
         }
         old.sort();
         new.sort();
@@ -147,7 +173,8 @@ mod tests {
     #[test]
     fn a_switch_that_is_turned_off_is_one_change() {
         let old = json!({"container_config": {"enable": true, "text_mode": 1}});
-        let new = Callback::Configured(json!({"container_config": {"enable": false, "text_mode": 1}}));
+        let new =
+            Callback::Configured(CanonicalConfig::of(&json!({"container_config": {"enable": false, "text_mode": 1}})));
         let changes = new.changes_since(CallbackState::Configured, Some(&old));
         assert_eq!(changes, [change("container_config.enable", Some("true"), Some("false"))]);
     }
@@ -156,7 +183,9 @@ mod tests {
     fn a_callback_that_is_added_leaves_the_others_alone() {
         let entry = |kind: &str| json!({"msgType": kind, "event": "", "env": "e", "functionName": "f", "enable": true});
         let old = json!({"function_config": {"callbacks": [entry("text")]}});
-        let new = Callback::Configured(json!({"function_config": {"callbacks": [entry("image"), entry("text")]}}));
+        let new = Callback::Configured(CanonicalConfig::of(
+            &json!({"function_config": {"callbacks": [entry("image"), entry("text")]}}),
+        ));
         let changes = new.changes_since(CallbackState::Configured, Some(&old));
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].field, "function_config.callbacks[image//e/f]");
@@ -178,8 +207,8 @@ mod tests {
     #[test]
     fn equal_configurations_have_equal_digests_and_no_changes() {
         let config = json!({"a": {"b": [1, 2]}, "c": null});
-        let callback = Callback::Configured(config.clone());
-        assert_eq!(callback.digest(), Callback::Configured(config.clone()).digest());
+        let callback = Callback::Configured(CanonicalConfig::of(&config));
+        assert_eq!(callback.digest(), Callback::Configured(CanonicalConfig::of(&config)).digest());
         assert_eq!(callback.changes_since(CallbackState::Configured, Some(&config)), []);
         assert_ne!(callback.digest(), Callback::Absent.digest());
         assert_ne!(Callback::NotApplicable.digest(), Callback::Absent.digest());

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Inner, PatrolSettings,
     board::{Board, Scope, Wanted},
+    callers::{Job, Jobs},
     step,
 };
 use crate::{
@@ -69,12 +70,13 @@ pub(super) async fn run(
     index: usize,
     board: watch::Receiver<Board>,
     settled: mpsc::Sender<Settled>,
+    jobs: Jobs,
 ) {
     let check = inner.checks[index].name();
     let window = window(&inner.settings, check.endpoint(), inner.store.lease());
     let (ready, ways) = mpsc::channel::<Way>(window);
     let tasks = TaskTracker::new();
-    let dispatcher = tokio::spawn(dispatch(Arc::clone(&inner), index, ways, settled.clone()));
+    let dispatcher = tokio::spawn(dispatch(Arc::clone(&inner), index, ways, settled.clone(), jobs));
     claim(&inner, check, window, board, &ready, &settled, &tasks).await;
     drop(ready);
     tasks.close();
@@ -253,23 +255,20 @@ async fn hand_back(inner: &Inner, claim: &Claim, settled: &mpsc::Sender<Settled>
     }
 }
 
-async fn dispatch(inner: Arc<Inner>, index: usize, mut ways: mpsc::Receiver<Way>, settled: mpsc::Sender<Settled>) {
+async fn dispatch(
+    inner: Arc<Inner>,
+    index: usize,
+    mut ways: mpsc::Receiver<Way>,
+    settled: mpsc::Sender<Settled>,
+    jobs: Jobs,
+) {
     let endpoint = inner.checks[index].name().endpoint();
-    let tasks = TaskTracker::new();
     while let Some(way) = ways.recv().await {
         let Some(slot) = admit(&inner, endpoint, &way, &settled).await else { continue };
-        let (inner, settled) = (Arc::clone(&inner), settled.clone());
-        tasks.spawn(async move {
-            let outcome = step::take(&inner, index, &way.claim).await;
-            drop(slot);
-            if settled.send(outcome).await.is_err() {
-                inner.progress.over(1);
-            }
-            drop(way);
-        });
+        if let Err(lost) = jobs.send(Job { check: index, way, slot }).await {
+            hand_back(&inner, &lost.0.way.claim, &settled, Outcome::Back).await;
+        }
     }
-    tasks.close();
-    tasks.wait().await;
 }
 
 /// Waits for the limit, then for a slot. `None`: the claim went back.

@@ -3,7 +3,8 @@
 //! ```text
 //! board    what is wanted: open runs, held and closed checks, the breaker      (one task, a few statements a second)
 //! lane     claims in batches, sees to tokens, paces, takes a slot              (two tasks for each check)
-//! step     intends, calls, judges and settles one claim                        (one short task for each call)
+//! callers  take the step of one claim after another                            (a task for each slot)
+//! step     intends, calls, judges and settles one claim
 //! recorder records settled claims in batches                                   (one task)
 //! close    closes runs that have nothing left, with their coverage             (the board's task)
 //! ```
@@ -12,6 +13,7 @@
 //! of merchants, and no transaction is open while HTTP is.
 
 mod board;
+mod callers;
 mod close;
 mod closures;
 mod halt;
@@ -161,13 +163,14 @@ impl Patrol {
         let (settled, settlements) = mpsc::channel::<Settled>(2 * recorder::BATCH_MAX);
         let (board, lookout) = watch::channel(board::Board::default());
         let recorder = tokio::spawn(recorder::run(Arc::clone(inner), settlements));
+        let jobs = callers::start(inner, &settled, &tasks);
         for index in 0..inner.checks.len() {
             if inner.checks[index].name().messages_people() && !inner.settings.messages {
                 continue;
             }
-            tasks.spawn(lane::run(Arc::clone(inner), index, lookout.clone(), settled.clone()));
+            tasks.spawn(lane::run(Arc::clone(inner), index, lookout.clone(), settled.clone(), jobs.clone()));
         }
-        drop(settled);
+        drop((settled, jobs));
         tasks.spawn(recovery::run(Arc::clone(inner)));
         let ended = board::keep(inner, &board, until).await;
         inner.stop.cancel();

@@ -37,7 +37,7 @@ fn unsent(claim: &Claim, outcome: Outcome) -> Settled {
 
 /// Takes the step. The caller holds the limit's permit and a slot.
 ///
-/// Each step is a task of its own, so its size is copied for every call: the ways that few steps take are boxed.
+/// The ways that few steps take are boxed: every caller holds room for its largest step as long as it lives.
 pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled {
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {

@@ -130,7 +130,8 @@ impl Store {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| StoreError::Postgres(format!("DATABASE_URL is no Postgres address: {error}")))?
             .application_name("wxpatrol")
-            .options([("search_path", "wxpatrol_data")])
+            // No statement here runs long enough to be worth compiling.
+            .options([("search_path", "wxpatrol_data"), ("jit", "off")])
             .log_statements(tracing::log::LevelFilter::Trace)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));
         let shown = shown_address(&options);

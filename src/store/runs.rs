@@ -148,6 +148,15 @@ fn names(checks: &[CheckName]) -> Vec<&'static str> {
     checks.iter().map(|check| check.name()).collect()
 }
 
+/// What a check counts, by its name in `run_scope`.
+fn unit(check: CheckName) -> &'static str {
+    match check.unit() {
+        Unit::MiniProgram => "mini_program",
+        Unit::AccountWithWish => "account_with_wish",
+        Unit::Wish => "wish",
+    }
+}
+
 impl Store {
     /// Opens a run by hand.
     ///
@@ -292,7 +301,6 @@ impl Store {
             .bind(platform)
             .bind(names(checks))
             .bind(merchants)
-            .bind(self.lease.as_secs_f64())
             .fetch_one(&self.pool)
             .await?;
         Ok(unfinished)
@@ -311,22 +319,22 @@ impl Store {
         shut: &[Shut],
     ) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        for check in &run.checks {
-            let cause = shut.iter().find(|shut| shut.check == *check);
-            let unit = match check.unit() {
-                Unit::MiniProgram => "mini_program",
-                Unit::AccountWithWish => "account_with_wish",
-                Unit::Wish => "wish",
-            };
-            sqlx::query(include_str!("sql/coverage_write.sql"))
-                .bind(run.run_id)
-                .bind(check.name())
-                .bind(unit)
-                .bind(cause.map(|shut| shut.reason.as_str()).or(left_because))
-                .bind(cause.is_some_and(|shut| shut.held))
-                .execute(&mut *transaction)
-                .await?;
+        // A run over all merchants meets most rows of its tables: going through them once costs less than a look-up for each.
+        if run.merchants.is_none() {
+            sqlx::raw_sql(include_str!("sql/coverage_of_all.sql")).execute(&mut *transaction).await?;
         }
+        let causes: Vec<Option<&Shut>> =
+            run.checks.iter().map(|check| shut.iter().find(|shut| shut.check == *check)).collect();
+        sqlx::query(include_str!("sql/coverage_write.sql"))
+            .bind(run.run_id)
+            .bind(names(&run.checks))
+            .bind(run.checks.iter().map(|check| unit(*check)).collect::<Vec<_>>())
+            .bind(
+                causes.iter().map(|cause| cause.map(|shut| shut.reason.as_str()).or(left_because)).collect::<Vec<_>>(),
+            )
+            .bind(causes.iter().map(|cause| cause.is_some_and(|shut| shut.held)).collect::<Vec<_>>())
+            .execute(&mut *transaction)
+            .await?;
         let state: &'static str = state.into();
         let closed = sqlx::query(include_str!("sql/run_close.sql"))
             .bind(run.run_id)

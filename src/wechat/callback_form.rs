@@ -3,10 +3,12 @@
 //! Known keys are trimmed (one page of the documentation spells a key with a trailing space), switches become booleans,
 //! `text_mode` a number, callbacks are sorted and a known key that is null counts as absent. Unknown keys stay as sent.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value};
 
 use super::body::Scalar;
-use crate::domain::{CallError, Callback};
+use crate::domain::{CallError, Callback, callback::CanonicalConfig};
 
 const ROOT: &[&str] = &["function_config", "container_config"];
 const FUNCTION: &[&str] = &["enable", "callbacks"];
@@ -27,7 +29,11 @@ pub(super) fn canonical(data: Value) -> Result<Callback, CallError> {
             *fields = form(std::mem::take(fields));
         }
     }
-    if root.is_empty() { Ok(Callback::Absent) } else { Ok(Callback::Configured(Value::Object(root))) }
+    if root.is_empty() {
+        Ok(Callback::Absent)
+    } else {
+        Ok(Callback::Configured(CanonicalConfig::of(&Value::Object(root))))
+    }
 }
 
 fn function(fields: Map<String, Value>) -> Map<String, Value> {
@@ -38,13 +44,21 @@ fn function(fields: Map<String, Value>) -> Map<String, Value> {
                 *fields = known(std::mem::take(fields), ENTRY);
             }
         }
-        // The order is not promised. Entries that route the same are told apart by their text.
-        entries.sort_by_cached_key(|entry| {
-            let part = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            (part("msgType"), part("event"), part("env"), part("functionName"), entry.to_string())
-        });
+        entries.sort_by(by_route);
     }
     fields
+}
+
+/// By what they route: the order of callbacks is not promised. Those that route the same are told apart by their text.
+fn by_route(left: &Value, right: &Value) -> Ordering {
+    fn part<'a>(entry: &'a Value, key: &str) -> &'a str {
+        entry.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+    ["msgType", "event", "env", "functionName"]
+        .into_iter()
+        .map(|key| part(left, key).cmp(part(right, key)))
+        .find(|order| order.is_ne())
+        .unwrap_or_else(|| left.to_string().cmp(&right.to_string()))
 }
 
 fn container(fields: Map<String, Value>) -> Map<String, Value> {

@@ -21,7 +21,7 @@ fn unreadable(result: Result<Reply, CallError>) -> bool {
 
 fn configured(body: impl AsRef<[u8]>) -> Value {
     match reply(&Request::GetCallbackConfig, body) {
-        Ok(Reply::Callback(Callback::Configured(config))) => config,
+        Ok(Reply::Callback(Callback::Configured(config))) => serde_json::from_str(config.text()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

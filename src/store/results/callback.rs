@@ -10,7 +10,10 @@ use serde_json::Value;
 use sqlx::{Postgres, Transaction, types::Json};
 
 use crate::{
-    domain::{Callback, callback::CallbackState},
+    domain::{
+        Callback,
+        callback::{CallbackState, CanonicalConfig},
+    },
     store::{StoreError, record::RecordContext},
 };
 
@@ -58,7 +61,7 @@ pub(super) async fn write(
         .bind(opened.iter().map(|(appid, _, _)| *appid).collect::<Vec<_>>())
         .bind(opened.iter().map(|(_, callback, _)| <&'static str>::from(callback.state())).collect::<Vec<_>>())
         .bind(opened.iter().map(|(_, _, digest)| digest.as_slice()).collect::<Vec<_>>())
-        .bind(opened.iter().map(|(_, callback, _)| callback.config().map(Json)).collect::<Vec<_>>())
+        .bind(opened.iter().map(|(_, callback, _)| callback.config().map(CanonicalConfig::text)).collect::<Vec<_>>())
         .execute(&mut **transaction)
         .await?;
     Ok(())

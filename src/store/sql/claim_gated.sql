@@ -22,8 +22,9 @@ with moment as materialized (
      and i.due_at < 'infinity'
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
+     and (i.leased_until is null or i.leased_until <= (select now from moment))
      and g.free_at <= (select now from moment)
-     and (g.leased_by is null or g.due_at <= (select now from moment))
+     and (g.leased_until is null or g.leased_until <= (select now from moment))
      and ($6::text[] is null or i.appid = any ($6))
    order by i.due_at, i.appid, i.counterpart
    limit $3 * 20
@@ -43,8 +44,9 @@ with moment as materialized (
    where c.nth = 1
      and not i.held
      and i.due_at <= (select now from moment)
+     and (i.leased_until is null or i.leased_until <= (select now from moment))
      and g.free_at <= (select now from moment)
-     and (g.leased_by is null or g.due_at <= (select now from moment))
+     and (g.leased_until is null or g.leased_until <= (select now from moment))
    order by c.due_at, c.appid
    limit $3
      for update of i, g skip locked
@@ -58,7 +60,7 @@ with moment as materialized (
      and g.counterpart = ''
 )
 update item i
-   set due_at = m.now + make_interval(secs => $4),
+   set leased_until = m.now + make_interval(secs => $4),
        leased_by = $5,
        fence = i.fence + 1
   from moment m,

@@ -14,12 +14,13 @@ with moment as materialized (
      and i.due_at < 'infinity'
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
+     and (i.leased_until is null or i.leased_until <= (select now from moment))
    order by i.due_at, i.appid, i.counterpart
    limit $3
      for no key update skip locked
 )
 update item i
-   set due_at = m.now + make_interval(secs => $4),
+   set leased_until = m.now + make_interval(secs => $4),
        leased_by = $5,
        fence = i.fence + 1
   from moment m,

@@ -20,5 +20,5 @@ select m.now,
    and i.counterpart = $4
    and i.fence = $5
    and i.leased_by = $6
-   and i.due_at > m.now + make_interval(secs => $8)
+   and i.leased_until > m.now + make_interval(secs => $8)
    for update of i

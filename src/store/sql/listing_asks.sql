@@ -18,7 +18,7 @@ select f.appid,
        f.asks_granted as granted,
        nullif(i.due_at, 'infinity') as due_at,
        i.due_at = 'infinity' as dormant,
-       i.leased_by is not null and i.due_at > t.now as leased
+       coalesce(i.leased_until > t.now, false) as leased
   from (select clock() as now) t,
        phone f
   join merchant m on m.platform_id = f.platform_id and m.appid = f.appid

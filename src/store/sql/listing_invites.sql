@@ -20,7 +20,7 @@ select w.official_account as appid,
        0 as granted,
        nullif(i.due_at, 'infinity') as due_at,
        i.due_at = 'infinity' as dormant,
-       i.leased_by is not null and i.due_at > t.now as leased
+       coalesce(i.leased_until > t.now, false) as leased
   from (select clock() as now) t,
        wish w
   join merchant oa on oa.platform_id = w.platform_id and oa.appid = w.official_account

@@ -55,7 +55,8 @@ with moment as materialized (
          errcode = null,
          rid = null,
          fence = i.fence + 1,
-         leased_by = null
+         leased_by = null,
+         leased_until = null
    where excluded.reason in ('withdrawn', 'account_status', 'permission')
       or i.reason in ('withdrawn', 'account_status', 'permission', 'token_lost')
   returning i.platform_id, i.appid, i.check_name, i.fence

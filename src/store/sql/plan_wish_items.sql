@@ -42,7 +42,8 @@ with said as materialized (
          errcode = null,
          rid = null,
          fence = i.fence + case when excluded.reason is null or excluded.reason = 'awaiting_reading' then 0 else 1 end,
-         leased_by = case when excluded.reason is null or excluded.reason = 'awaiting_reading' then i.leased_by end
+         leased_by = case when excluded.reason is null or excluded.reason = 'awaiting_reading' then i.leased_by end,
+         leased_until = case when excluded.reason is null or excluded.reason = 'awaiting_reading' then i.leased_until end
    where (excluded.reason is not null and excluded.reason <> 'awaiting_reading'
           or i.reason in ('withdrawn', 'mini_program_withdrawn', 'not_an_official_account', 'not_a_mini_program',
                           'account_status', 'permission', 'token_lost')

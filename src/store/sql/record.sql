@@ -9,10 +9,11 @@ with moment as materialized (
   select clock() as now
 )
 update item i
-   set due_at      = case when s.outcome is null then i.due_since else coalesce(s.due_at, 'infinity') end,
+   set due_at      = case when s.outcome is null then i.due_at else coalesce(s.due_at, 'infinity') end,
        due_since   = case when s.outcome is null or s.outcome = 'again' then i.due_since
                           else coalesce(s.due_at, 'infinity') end,
        leased_by   = null,
+       leased_until = null,
        free_at     = coalesce(s.free_at, i.free_at),
        attempts    = case when s.outcome is null then i.attempts
                           when s.outcome = 'again' then i.attempts + s.counts::int
@@ -36,5 +37,5 @@ update item i
    and i.appid = s.appid
    and i.check_name = s.check_name
    and i.counterpart = s.counterpart
-   and case when i.leased_by = $2 then i.fence = s.fence and i.due_at > m.now else false end
+   and case when i.leased_by = $2 then i.fence = s.fence and i.leased_until > m.now else false end
 returning s.ordinal

@@ -224,7 +224,7 @@ impl World {
                       having min(greatest(i.due_at, i.free_at)) > wxpatrol_data.clock()), interval '0')
               where not exists (
                       select from wxpatrol_data.item i
-                       where i.leased_by is not null and i.due_at > wxpatrol_data.clock())",
+                       where i.leased_until > wxpatrol_data.clock())",
         )
         .execute(&mut *transaction)
         .await

@@ -1,0 +1,48 @@
+//! The callers: as many tasks as there may be calls in flight, shared by every lane. Each takes one claim's step at a time.
+//!
+//! They live as long as the engine: a task for each call would put the whole state of an HTTP call into memory anew.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio_util::task::TaskTracker;
+
+use super::{Inner, lane::Way, step};
+use crate::domain::Settled;
+
+/// A claim that may be called for now.
+pub(super) struct Job {
+    /// Which check, by its place in the engine's list.
+    pub check: usize,
+    /// The claim.
+    pub way: Way,
+    /// Its slot: held until the outcome is handed on.
+    pub slot: OwnedSemaphorePermit,
+}
+
+/// Where lanes hand their jobs in. There is a caller for each slot, so that no job waits for one.
+pub(super) type Jobs = mpsc::Sender<Job>;
+
+/// Starts the callers. They end when every lane has dropped its end, and the jobs handed in by then are done.
+pub(super) fn start(inner: &Arc<Inner>, settled: &mpsc::Sender<Settled>, tasks: &TaskTracker) -> Jobs {
+    let callers = inner.settings.calls_max.max(1);
+    let (jobs, waiting) = mpsc::channel(callers);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for _ in 0..callers {
+        tasks.spawn(call(Arc::clone(inner), Arc::clone(&waiting), settled.clone()));
+    }
+    jobs
+}
+
+async fn call(inner: Arc<Inner>, waiting: Arc<Mutex<mpsc::Receiver<Job>>>, settled: mpsc::Sender<Settled>) {
+    loop {
+        let job = waiting.lock().await.recv().await;
+        let Some(Job { check, way, slot }) = job else { return };
+        let outcome = step::take(&inner, check, &way.claim).await;
+        if settled.send(outcome).await.is_err() {
+            inner.progress.over(1);
+        }
+        drop(slot);
+        drop(way);
+    }
+}
