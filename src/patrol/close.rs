@@ -15,13 +15,25 @@ use crate::{
 };
 
 /// Gives every merchant its items, makes due what the run asks for, and counts what is to be done.
-pub(super) async fn plan(inner: &Inner, run: &OpenRun) -> Result<(), StoreError> {
+pub(super) async fn plan(inner: &Arc<Inner>, run: &OpenRun) -> Result<(), StoreError> {
     let planned = inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
     if run.all {
         inner.store.make_due(run.run_id).await?;
     }
     inner.store.mark_planned(run.run_id).await?;
     tracing::debug!(run.id = %run.run_id, merchants = planned.merchants, wishes = planned.wishes, "planned");
+    // The work goes on while it is counted.
+    let (inner, run) = (Arc::clone(inner), run.clone());
+    tokio::spawn(async move {
+        if let Err(error) = tell_due(&inner, &run).await {
+            tracing::warn!(run.id = %run.run_id, %error, "what is due could not be counted");
+        }
+    });
+    Ok(())
+}
+
+/// Says how many calls and refreshes a run needs, and how long they take at least.
+async fn tell_due(inner: &Inner, run: &OpenRun) -> Result<(), StoreError> {
     for count in inner.store.due_counts(inner.platform.id, &run.checks, run.merchants.as_deref()).await? {
         if let Ok(check) = count.check_name.parse::<CheckName>() {
             let calls = u64::try_from(count.items).unwrap_or(0);

@@ -1,5 +1,7 @@
 //! Readings of phones, and the asks that follow from them.
 
+use std::collections::HashSet;
+
 use sqlx::{Postgres, Transaction};
 
 use crate::{
@@ -21,14 +23,21 @@ pub(super) async fn write(
     latest.dedup_by(|later, earlier| later.0.appid == earlier.0.appid);
     let appids: Vec<&str> = latest.iter().map(|(key, _)| key.appid.as_str()).collect();
     let states: Vec<&'static str> = latest.iter().map(|(_, state)| <&'static str>::from(*state)).collect();
-    sqlx::query(include_str!("../sql/phone_read.sql"))
+    let followed: HashSet<String> = sqlx::query_as::<_, (String, bool)>(include_str!("../sql/phone_read.sql"))
         .bind(context.platform)
         .bind(&appids)
         .bind(&states)
-        .execute(&mut **transaction)
-        .await?;
+        .fetch_all(&mut **transaction)
+        .await?
+        .into_iter()
+        .filter_map(|(appid, follows)| follows.then_some(appid))
+        .collect();
     // The ask's own item was settled with its claim; only a reading decides about somebody else's item.
-    let read: Vec<&(&ItemKey, PhoneState)> = latest.iter().filter(|(key, _)| key.check == CheckName::Phone).collect();
+    let read: Vec<&(&ItemKey, PhoneState)> =
+        latest.iter().filter(|(key, _)| key.check == CheckName::Phone && followed.contains(&key.appid)).collect();
+    if read.is_empty() {
+        return Ok(());
+    }
     sqlx::query(include_str!("../sql/phone_wakes_ask.sql"))
         .bind(context.platform)
         .bind(read.iter().map(|(key, _)| key.appid.as_str()).collect::<Vec<_>>())
