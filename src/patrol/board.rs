@@ -9,7 +9,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Inner, Until, close, halt};
+use super::{Inner, Until, close, halt, stuck::StuckWatch};
 use crate::{
     domain::CheckName,
     store::{
@@ -90,12 +90,19 @@ fn wanted(runs: &[OpenRun], shut: &[Shut], messages: bool, probe: bool) -> Board
     board
 }
 
-/// Keeps the board until the work is over. Answers how the awaited run ended; `None`: stopped before that.
-pub(super) async fn keep(
-    inner: &Arc<Inner>,
-    board: &watch::Sender<Board>,
-    until: Until,
-) -> Option<(RunState, Option<String>)> {
+/// Why the board is kept no more.
+pub(super) enum Kept {
+    /// The awaited run ended.
+    Ended(RunState, Option<String>),
+    /// Stopped before that.
+    Stopped,
+    /// Nothing moves, for so long, and nothing explains it.
+    Stuck(Duration),
+}
+
+/// Keeps the board until the work is over.
+pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until: Until) -> Kept {
+    let mut stuck = StuckWatch::default();
     let mut away_since: Option<Instant> = None;
     let mut beat_at = Instant::now();
     loop {
@@ -104,7 +111,7 @@ pub(super) async fn keep(
             beat(inner).await;
         }
         match look(inner, board, until).await {
-            Ok(Some(ended)) => return Some(ended),
+            Ok(Some((state, reason))) => return Kept::Ended(state, reason),
             Ok(None) => {
                 if away_since.take().is_some() {
                     tracing::info!("Postgres is back");
@@ -118,14 +125,25 @@ pub(super) async fn keep(
                 // A person who waits for a run is told; an unattended process waits on.
                 if until != Until::Stopped && since.elapsed() > AWAY_MAX {
                     tracing::error!(%error, "Postgres stays away; another process or the next run goes on");
-                    return None;
+                    return Kept::Stopped;
                 }
             }
         }
         inner.progress.set_database_away(away_since.is_some());
+        if until == Until::Stopped && away_since.is_none() {
+            let now = board.borrow().clone();
+            match stuck.look(inner, &now).await {
+                Ok(Some(quiet)) => return Kept::Stuck(quiet),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "what could be claimed could not be looked up"),
+            }
+        }
+        if away_since.is_none() {
+            inner.progress.looked();
+        }
         let next = Instant::now() + EVERY;
         tokio::select! {
-            () = inner.stop.cancelled() => return None,
+            () = inner.stop.cancelled() => return Kept::Stopped,
             () = inner.look.notified() => {}
             () = sleep_until(next) => {}
         }

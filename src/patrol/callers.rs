@@ -2,8 +2,9 @@
 //!
 //! They live as long as the engine: a task for each call would put the whole state of an HTTP call into memory anew.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -38,7 +39,9 @@ async fn call(inner: Arc<Inner>, waiting: Arc<Mutex<mpsc::Receiver<Job>>>, settl
     loop {
         let job = waiting.lock().await.recv().await;
         let Some(Job { check, way, slot }) = job else { return };
-        let outcome = step::take(&inner, check, &way.claim).await;
+        // A bug that one merchant's answer brings out must not take a caller with it.
+        let step = AssertUnwindSafe(step::take(&inner, check, &way.claim)).catch_unwind();
+        let outcome = step.await.unwrap_or_else(|_| step::broken(&inner, &way.claim));
         if settled.send(outcome).await.is_err() {
             inner.progress.over(1);
         }

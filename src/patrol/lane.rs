@@ -36,6 +36,8 @@ const DRY: Duration = Duration::from_secs(2);
 pub(super) struct Way {
     pub claim: Claim,
     _room: OwnedSemaphorePermit,
+    /// A suspect is under way alone in its lane.
+    _alone: Option<OwnedSemaphorePermit>,
 }
 
 /// How many claims of an endpoint may be under way: what its limit admits in a third of the lease.
@@ -96,6 +98,7 @@ async fn claim(
     tasks: &TaskTracker,
 ) {
     let room = Arc::new(Semaphore::new(window));
+    let mut suspects = Suspects { alone: Arc::new(Semaphore::new(1)), look_at: Instant::now() };
     loop {
         let wanted = board.borrow_and_update().wanted.get(&check).cloned();
         let Some(wanted) = wanted.filter(|_| !inner.halted()) else {
@@ -116,9 +119,14 @@ async fn claim(
         // Half a window at a time, so that statements stay few.
         let batch = if wanted.probe { 1 } else { window.div_ceil(2) };
         let Some(permits) = take_room(inner, &room, batch).await else { return };
-        let claimed = claim_batch(inner, check, &wanted, batch).await;
+        let claimed = claim_batch(inner, check, &wanted, batch, false).await;
         let dry = claimed.len() < batch;
-        deliver(inner, claimed, permits, ready, settled, tasks).await;
+        let ways = ways(claimed, permits, None);
+        deliver(inner, ways, ready, settled, tasks).await;
+        if dry && !wanted.probe {
+            let suspect = suspects.next(inner, check, &wanted, &room).await;
+            deliver(inner, suspect, ready, settled, tasks).await;
+        }
         if dry {
             tokio::select! {
                 () = inner.stop.cancelled() => return,
@@ -146,7 +154,7 @@ async fn take_room(inner: &Inner, room: &Arc<Semaphore>, batch: usize) -> Option
     }
 }
 
-async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: usize) -> Vec<Claim> {
+async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: usize, suspects: bool) -> Vec<Claim> {
     let merchants = match &wanted.scope {
         Scope::All => None,
         Scope::Only(merchants) => Some(merchants.as_slice()),
@@ -158,11 +166,13 @@ async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: us
         items_max: u32::try_from(batch).unwrap_or(u32::MAX),
         merchants,
         lease: lease(inner, check.endpoint()),
+        suspects,
     };
     inner.progress.book_under(wanted.run);
     match inner.store.claim(wish).await {
         Ok(claims) => {
             if !claims.is_empty() {
+                inner.leases.watch(&claims);
                 inner.progress.claimed(check, claims.len() as u64);
                 metrics::counter!("wxpatrol_claims_total", "check" => check.name()).increment(claims.len() as u64);
             }
@@ -175,19 +185,63 @@ async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: us
     }
 }
 
+fn ways(claims: Vec<Claim>, mut room: OwnedSemaphorePermit, alone: Option<OwnedSemaphorePermit>) -> Vec<Way> {
+    let mut alone = alone;
+    claims.into_iter().map_while(|claim| Some(Way { claim, _room: room.split(1)?, _alone: alone.take() })).collect()
+}
+
+/// Items that lost their process on two claims in a row. Whoever kills its process is found out by going alone; the others
+/// are cleared by their first record.
+struct Suspects {
+    alone: Arc<Semaphore>,
+    look_at: Instant,
+}
+
+impl Suspects {
+    /// The next suspect of the check, when the last one is through. Looked for when little else is due.
+    async fn next(&mut self, inner: &Inner, check: CheckName, wanted: &Wanted, room: &Arc<Semaphore>) -> Vec<Way> {
+        let Ok(alone) = Arc::clone(&self.alone).try_acquire_owned() else { return Vec::new() };
+        if Instant::now() < self.look_at {
+            return Vec::new();
+        }
+        match inner.store.park(inner.platform.id, check).await {
+            Ok(parked) => {
+                for appid in parked {
+                    tracing::error!(
+                        check.name = check.name(),
+                        merchant.id = appid,
+                        "the process died on each of its last five claims: parked for a day"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(check.name = check.name(), %error, "parking waits for Postgres"),
+        }
+        let Some(room) = take_room(inner, room, 1).await else { return Vec::new() };
+        let claimed = claim_batch(inner, check, wanted, 1, true).await;
+        match claimed.first() {
+            Some(claim) => {
+                tracing::warn!(
+                    check.name = check.name(),
+                    merchant.id = claim.key.appid,
+                    "lost its process twice: goes alone"
+                );
+            }
+            None => self.look_at = Instant::now() + DRY,
+        }
+        ways(claimed, room, Some(alone))
+    }
+}
+
 /// Sends claims on: those with a live token at once, the others when theirs is refreshed.
 async fn deliver(
     inner: &Arc<Inner>,
-    claims: Vec<Claim>,
-    mut permits: OwnedSemaphorePermit,
+    ways: Vec<Way>,
     ready: &mpsc::Sender<Way>,
     settled: &mpsc::Sender<Settled>,
     tasks: &TaskTracker,
 ) {
     let mut waiting = Vec::new();
-    for claim in claims {
-        let Some(room) = permits.split(1) else { break };
-        let way = Way { claim, _room: room };
+    for way in ways {
         if live(way.claim.token.as_ref()) {
             if ready.send(way).await.is_err() {
                 return;
@@ -196,7 +250,6 @@ async fn deliver(
             waiting.push(way);
         }
     }
-    drop(permits);
     for way in waiting {
         let refresh = tokio::select! {
             () = inner.stop.cancelled() => None,
@@ -221,7 +274,7 @@ async fn deliver(
 
 /// Sees to a merchant's token. `None`: there is none, and the claim is settled.
 async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settled>) -> Option<Way> {
-    if inner.halted() || Instant::now() + inner.step_max() > way.claim.leased_until {
+    if inner.halted() || Instant::now() + inner.step_max() > way.claim.lease.until() {
         hand_back(inner, &way.claim, settled, Outcome::Back).await;
         return None;
     }
@@ -303,7 +356,7 @@ async fn admit(
             }
         };
         // The lease must outlast the call; what does not fit is claimed afresh.
-        if Instant::now() + inner.step_max() > way.claim.leased_until {
+        if Instant::now() + inner.step_max() > way.claim.lease.until() {
             hand_back(inner, &way.claim, settled, Outcome::Back).await;
             return None;
         }
@@ -312,6 +365,7 @@ async fn admit(
             slot = Arc::clone(&inner.slots).acquire_owned() => slot.ok()?,
         };
         if permit.still_good() {
+            way.claim.lease.call_begins();
             return Some(slot);
         }
     }

@@ -12,6 +12,7 @@
 //! Cron, `--once`, `demo` and the tests all take this one way. Channels are bounded, memory does not grow with the number
 //! of merchants, and no transaction is open while HTTP is.
 
+mod beats;
 mod board;
 mod callers;
 mod close;
@@ -23,6 +24,7 @@ mod recorder;
 mod recovery;
 pub mod settle;
 mod step;
+mod stuck;
 pub mod sync;
 
 use std::{sync::Arc, time::Duration};
@@ -31,6 +33,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
+
+use board::Kept;
 
 use crate::{
     checks::{self, Check},
@@ -60,6 +64,8 @@ pub struct PatrolSettings {
     pub patience: Patience,
     /// Whether messages to new merchants wait for an operator.
     pub hold_new: bool,
+    /// An unattended engine that could work and does not for this long ends itself.
+    pub stuck_after: Duration,
     /// Whether this process messages people at all; `false` for a dry run.
     pub messages: bool,
 }
@@ -81,6 +87,7 @@ struct Inner {
     halt: halt::HaltWatch,
     slow_downs: closures::SlowDowns,
     closed: closures::ClosedHere,
+    leases: beats::Leases,
     recovery: recovery::Recovery,
     progress: Progress,
     /// Something was recorded: a lane that was dry may find work.
@@ -117,6 +124,7 @@ impl Patrol {
             halt: halt::HaltWatch::default(),
             slow_downs: closures::SlowDowns::default(),
             closed: closures::ClosedHere::default(),
+            leases: beats::Leases::default(),
             recovery: recovery::Recovery::default(),
             progress: Progress::default(),
             recorded: Notify::new(),
@@ -147,6 +155,12 @@ impl Patrol {
         self.inner.look.notify_one();
     }
 
+    /// How often the engine has looked for work so far.
+    #[must_use]
+    pub fn looked(&self) -> u64 {
+        self.inner.progress.looks()
+    }
+
     /// Stops in order: no new claims, calls in flight finish and are recorded, leases go back.
     pub fn stop(&self) {
         self.inner.stop.cancel();
@@ -172,7 +186,13 @@ impl Patrol {
         }
         drop((settled, jobs));
         tasks.spawn(recovery::run(Arc::clone(inner)));
+        tasks.spawn(beats::run(Arc::clone(inner)));
         let ended = board::keep(inner, &board, until).await;
+        let (ended, stuck) = match ended {
+            Kept::Ended(state, reason) => (Some((state, reason)), None),
+            Kept::Stopped => (None, None),
+            Kept::Stuck(quiet) => (None, Some(quiet)),
+        };
         inner.stop.cancel();
         drop(board);
         tasks.close();
@@ -181,10 +201,17 @@ impl Patrol {
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder ended in a bug; what it had not recorded comes due again by itself");
         }
-        match inner.store.return_leases().await {
+        match inner.store.return_leases(inner.platform.id).await {
             Ok(0) => {}
             Ok(items) => tracing::info!(items, "leases went back"),
             Err(error) => tracing::warn!(%error, "leases could not be given back; they end by themselves"),
+        }
+        if let Some(quiet) = stuck {
+            return Err(StoreError::Inconsistent(format!(
+                "work has been due for {} s and nothing could be claimed or recorded, though nothing forbids it: this process \
+                 ends, start it again and keep its log",
+                quiet.as_secs()
+            )));
         }
         if ended.is_none()
             && let Until::RunCloses(run) = until

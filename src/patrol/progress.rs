@@ -30,6 +30,7 @@ pub struct Progress {
     claimed: [AtomicU64; 5],
     recorded: [AtomicU64; 5],
     under_way: AtomicU64,
+    looks: AtomicU64,
     lost: AtomicU64,
     database_away: AtomicBool,
     probing: AtomicBool,
@@ -76,6 +77,23 @@ impl Progress {
 
     pub(super) fn over(&self, items: u64) {
         self.under_way.fetch_sub(items, Ordering::SeqCst);
+    }
+
+    pub(super) fn looked(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the board was looked up well.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    /// Grows with whatever happens to claims.
+    pub(super) fn moves(&self) -> u64 {
+        let all =
+            |counters: &[AtomicU64; 5]| counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum::<u64>();
+        all(&self.claimed) + all(&self.recorded) + self.lost()
     }
 
     /// Claims that are neither recorded nor given up.

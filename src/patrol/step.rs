@@ -105,6 +105,13 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     }
 }
 
+/// Settles a claim whose step ended in a bug: it is not known what was sent, so that a message counts as made.
+pub(super) fn broken(inner: &Inner, claim: &Claim) -> Settled {
+    tracing::error!(check.name = claim.key.check.name(), merchant.id = claim.key.appid, "the step ended in a bug");
+    let due_at = inner.now() + TimeDelta::hours(20);
+    unsent(claim, Outcome::Failed { due_at, reason: Class::Bug.name().to_owned() })
+}
+
 /// Settles a failure that the check has no say in.
 pub(super) async fn failed(
     inner: &Inner,

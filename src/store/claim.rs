@@ -1,11 +1,14 @@
 //! Claiming: leases on due items, with the tokens they need.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::{Store, StoreError, seal::Place};
+use super::{Store, StoreError, lease::Lease, seal::Place};
 use crate::domain::{CheckName, ItemKey, PlatformId, ports::StoredToken};
 
 /// What to claim.
@@ -23,6 +26,8 @@ pub struct ClaimWish<'a> {
     pub merchants: Option<&'a [String]>,
     /// How long the claims belong to this process.
     pub lease: Duration,
+    /// Claim suspects (items that lost their process on two claims in a row), and only them; they should be few at a time.
+    pub suspects: bool,
 }
 
 /// A leased item.
@@ -40,8 +45,8 @@ pub struct Claim {
     pub token: Option<StoredToken>,
     /// When `token.good_for` was true.
     pub claimed_at: Instant,
-    /// The lease ends then, on this process's clock; never later than in Postgres.
-    pub leased_until: Instant,
+    /// What holds the item for this process.
+    pub lease: Arc<Lease>,
 }
 
 #[derive(FromRow)]
@@ -81,6 +86,7 @@ impl Store {
         if let Some(gate) = wish.gate {
             query = query.bind(gate.name());
         }
+        query = query.bind(wish.suspects);
         let mut transaction = self.begin_by_key().await?;
         let rows = query.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
@@ -90,6 +96,33 @@ impl Store {
         let mut claims: Vec<Claim> = rows.into_iter().map(|row| self.opened(row, wish, asked)).collect();
         claims.sort_by(|left, right| left.key.appid.cmp(&right.key.appid));
         Ok(claims)
+    }
+
+    /// Whether something of these checks could have been claimed for `while_of` and was not.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn claimable(
+        &self,
+        platform: PlatformId,
+        checks: &[CheckName],
+        while_of: Duration,
+    ) -> Result<bool, StoreError> {
+        let claimable = sqlx::query_scalar(include_str!("sql/claimable.sql"))
+            .bind(platform)
+            .bind(checks.iter().map(|check| check.name()).collect::<Vec<_>>())
+            .bind(while_of.as_secs_f64());
+        Ok(claimable.fetch_one(&self.pool).await?)
+    }
+
+    /// Parks the items of a check that lost their process on five claims in a row, and answers whose they are. May be
+    /// repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn park(&self, platform: PlatformId, check: CheckName) -> Result<Vec<String>, StoreError> {
+        let parked = sqlx::query_scalar(include_str!("sql/items_park.sql")).bind(platform).bind(check.name());
+        Ok(parked.fetch_all(&self.pool).await?)
     }
 
     /// A token that does not open is as good as none: the refresh that follows says what is wrong.
@@ -104,14 +137,16 @@ impl Store {
                 .map(|access_token| StoredToken { access_token, good_for, version }),
             _ => None,
         };
+        let key =
+            ItemKey { platform: wish.platform, appid: row.appid, check: wish.check, counterpart: row.counterpart };
         Claim {
-            key: ItemKey { platform: wish.platform, appid: row.appid, check: wish.check, counterpart: row.counterpart },
+            lease: Lease::new(key.clone(), row.fence, asked + wish.lease),
+            key,
             fence: row.fence,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             slowed: u32::try_from(row.slowed).unwrap_or(0),
             token,
             claimed_at: asked,
-            leased_until: asked + wish.lease,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod databases;
 pub mod identity;
 pub mod intend;
+pub mod lease;
 pub mod listing;
 pub mod merchants;
 pub mod migrate;

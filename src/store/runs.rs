@@ -318,11 +318,12 @@ impl Store {
         left_because: Option<&str>,
         shut: &[Shut],
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        // A run over all merchants meets most rows of its tables: going through them once costs less than a look-up for each.
-        if run.merchants.is_none() {
-            sqlx::raw_sql(include_str!("sql/coverage_of_all.sql")).execute(&mut *transaction).await?;
-        }
+        // A run over all merchants meets most rows of its tables: going through them once costs less than a look-up for
+        // each.
+        let mut transaction = match run.merchants {
+            None => self.pool.begin_with(include_str!("sql/coverage_of_all.sql")).await?,
+            Some(_) => self.pool.begin().await?,
+        };
         let causes: Vec<Option<&Shut>> =
             run.checks.iter().map(|check| shut.iter().find(|shut| shut.check == *check)).collect();
         sqlx::query(include_str!("sql/coverage_write.sql"))
@@ -389,15 +390,5 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         Ok(counts)
-    }
-
-    /// Gives back everything that this process leases, as it was.
-    ///
-    /// # Errors
-    /// Postgres did not answer: the leases end by themselves.
-    pub async fn return_leases(&self) -> Result<u64, StoreError> {
-        let returned =
-            sqlx::query(include_str!("sql/leases_return.sql")).bind(self.process_id).execute(&self.pool).await?;
-        Ok(returned.rows_affected())
     }
 }

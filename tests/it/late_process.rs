@@ -32,7 +32,8 @@ async fn context(world: &World) -> RecordContext {
 
 async fn claimed(world: &World, store: &Store, check: CheckName) -> Vec<Claim> {
     let platform = world.platform().await;
-    let wish = ClaimWish { platform, check, gate: None, items_max: 100, merchants: None, lease: LEASE };
+    let wish =
+        ClaimWish { platform, check, gate: None, items_max: 100, merchants: None, lease: LEASE, suspects: false };
     store.claim(wish).await.unwrap()
 }
 

@@ -12,6 +12,7 @@ mod coverage;
 mod late_process;
 mod limits;
 mod links;
+mod liveness;
 mod messages;
 mod oddities;
 mod once;

@@ -1,5 +1,6 @@
 -- claim.sql: leases the most overdue items of one check, with the merchants' stored tokens.
--- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process
+-- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 whether to lease suspects (items
+-- that lost their process twice in a row), and only them
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item_due.
 -- A row that was just locked stays where it is: the update reaches it by its place, without another look into an index.
 -- One that was rewritten after the statement began is not seen there, and is left to the next claim.
@@ -15,6 +16,7 @@ with moment as materialized (
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
      and (i.leased_until is null or i.leased_until <= (select now from moment))
+     and (i.abandoned + (i.leased_by is not null)::int >= 2) = $6
    order by i.due_at, i.appid, i.counterpart
    limit $3
      for no key update skip locked
@@ -22,7 +24,8 @@ with moment as materialized (
 update item i
    set leased_until = m.now + make_interval(secs => $4),
        leased_by = $5,
-       fence = i.fence + 1
+       fence = i.fence + 1,
+       abandoned = i.abandoned + (i.leased_by is not null)::int
   from moment m,
        due d
        left join credential c

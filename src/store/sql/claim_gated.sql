@@ -1,6 +1,6 @@
 -- claim_gated.sql: leases items of a check that messages people, at most one of a merchant.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids or null, $7 the gate: the
--- reading check of the same merchant, whose row carries the merchant's limit (free_at).
+-- reading check of the same merchant, whose row carries the merchant's limit (free_at), $8 suspects or not.
 -- Locks the chosen items and their gates, and writes both, so that a claim of the reading and a claim of the message
 -- that cross see each other. Served by item_due and item's primary key.
 with moment as materialized (
@@ -23,6 +23,7 @@ with moment as materialized (
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
      and (i.leased_until is null or i.leased_until <= (select now from moment))
+     and (i.abandoned + (i.leased_by is not null)::int >= 2) = $8
      and g.free_at <= (select now from moment)
      and (g.leased_until is null or g.leased_until <= (select now from moment))
      and ($6::text[] is null or i.appid = any ($6))
@@ -62,7 +63,8 @@ with moment as materialized (
 update item i
    set leased_until = m.now + make_interval(secs => $4),
        leased_by = $5,
-       fence = i.fence + 1
+       fence = i.fence + 1,
+       abandoned = i.abandoned + (i.leased_by is not null)::int
   from moment m,
        chosen d
        left join credential c

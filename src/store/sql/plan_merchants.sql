@@ -56,7 +56,8 @@ with moment as materialized (
          rid = null,
          fence = i.fence + 1,
          leased_by = null,
-         leased_until = null
+         leased_until = null,
+         abandoned = 0
    where excluded.reason in ('withdrawn', 'account_status', 'permission')
       or i.reason in ('withdrawn', 'account_status', 'permission', 'token_lost')
   returning i.platform_id, i.appid, i.check_name, i.fence

@@ -14,6 +14,7 @@ update item i
                           else coalesce(s.due_at, 'infinity') end,
        leased_by   = null,
        leased_until = null,
+       abandoned   = case when s.outcome is null then i.abandoned else 0 end,
        free_at     = coalesce(s.free_at, i.free_at),
        attempts    = case when s.outcome is null then i.attempts
                           when s.outcome = 'again' then i.attempts + s.counts::int
