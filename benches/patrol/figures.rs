@@ -1,4 +1,4 @@
-//! The four figures, each as the reader of a report wants it: both sides, and the ratio beside its target.
+//! The figures of one process, each as the reader of a report wants it: both sides, and the ratio beside its target.
 
 use std::{fmt::Write as _, fs, path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     world::{Ran, Simulated, World},
 };
 
-const CHECKS: [&str; 2] = ["phone", "callback"];
+pub const CHECKS: [&str; 2] = ["phone", "callback"];
 
 /// One side's measurements over all rounds.
 #[derive(Default)]
@@ -48,7 +48,7 @@ fn median(numbers: &[f64]) -> f64 {
 }
 
 /// A simulated WeChat, the template of its merchants, and their tokens in a file.
-async fn stage(world: &World, merchants: usize, latency: &str) -> Result<(Simulated, PathBuf)> {
+pub async fn stage(world: &World, merchants: usize, latency: &str) -> Result<(Simulated, PathBuf)> {
     let wechat = Simulated::start(merchants, latency)?;
     let known = wechat.merchants(merchants).await?;
     let mut lines = String::new();
@@ -61,8 +61,17 @@ async fn stage(world: &World, merchants: usize, latency: &str) -> Result<(Simula
     Ok((wechat, tokens))
 }
 
-async fn ours(world: &World, wechat: &Simulated, merchants: usize, settings: &[(&str, &str)]) -> Result<(Ran, Used)> {
-    world.fresh_database().await?;
+/// One run on a fresh database, or on the one that is there.
+pub async fn ours(
+    world: &World,
+    wechat: &Simulated,
+    merchants: usize,
+    settings: &[(&str, &str)],
+    fresh: bool,
+) -> Result<(Ran, Used)> {
+    if fresh {
+        world.fresh_database().await?;
+    }
     let used = world.once(wechat, &CHECKS, settings).await?;
     let ran = world.ran().await?;
     let expected = (merchants * CHECKS.len()) as u64;
@@ -86,7 +95,8 @@ async fn rounds(
         let looped = move || bare::measured(&tokens, &base_url, calls_max);
         let (took, used) = tokio::task::spawn_blocking(looped).await??;
         bare.add(merchants, took, &used);
-        let (ran, used) = ours(world, &wechat, merchants, &[("WXPATROL_CALLS_MAX", &calls_max.to_string())]).await?;
+        let (ran, used) =
+            ours(world, &wechat, merchants, &[("WXPATROL_CALLS_MAX", &calls_max.to_string())], true).await?;
         our.add(merchants, ran.took, &used);
         transactions.push(ran.transactions);
         wechat.post("reset_counts", json!({})).await?;
@@ -142,7 +152,7 @@ pub async fn memory(world: &World, quick: bool) -> Result<()> {
     let mut peaks = Vec::new();
     for merchants in [few, 10 * few] {
         let (wechat, _) = stage(world, merchants, "0s").await?;
-        let (_, used) = ours(world, &wechat, merchants, &[]).await?;
+        let (_, used) = ours(world, &wechat, merchants, &[], true).await?;
         let mebibytes = used.resident_bytes_max as f64 / (1024.0 * 1024.0);
         println!("  {merchants:7} mini programs: {mebibytes:.1} MiB");
         peaks.push(mebibytes);

@@ -6,14 +6,17 @@
 //! the private one with everything flushed, and each run gets a fresh database cloned from one template.
 //!
 //! ```text
-//! cargo bench                                       all of it, about fifteen minutes
+//! cargo bench                                       all of it, about twenty minutes
 //! cargo bench -- throughput latency memory limit    some of it
+//! cargo bench -- processes killed scale --million   several processes, and many merchants
 //! cargo bench -- --quick --rounds 3                 fewer merchants and rounds
 //! ```
 
 mod bare;
 mod child;
 mod figures;
+mod scale;
+mod several;
 mod world;
 
 use anyhow::Result;
@@ -29,6 +32,12 @@ enum Figure {
     Memory,
     /// How much of a limit is used, and whether any second passes it, with one process and with three.
     Limit,
+    /// Whether two processes do nearly twice the work of one.
+    Processes,
+    /// What a killed process costs: the limit, and the time until its items are done.
+    Killed,
+    /// What each merchant costs Postgres with ten thousand, a hundred thousand and, with --million, a million of them.
+    Scale,
 }
 
 #[derive(Debug, Parser)]
@@ -38,6 +47,9 @@ struct Flags {
     /// A quarter of the merchants
     #[arg(long)]
     quick: bool,
+    /// `scale` goes up to a million merchants; takes minutes and some gigabytes
+    #[arg(long)]
+    million: bool,
     /// Rounds whose medians are taken
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -66,6 +78,15 @@ fn main() -> Result<()> {
                 Figure::Latency => figures::latency(&world, flags.quick, flags.rounds).await?,
                 Figure::Memory => figures::memory(&world, flags.quick).await?,
                 Figure::Limit => figures::limit(&world, flags.quick).await?,
+                Figure::Processes => several::twice(&world, flags.quick).await?,
+                Figure::Killed => several::killed(&world).await?,
+                Figure::Scale => {
+                    let sizes: &[usize] =
+                        if flags.million { &[10_000, 100_000, 1_000_000] } else { &[10_000, 100_000] };
+                    let scaled = scale::scale(&world, sizes).await;
+                    world.log_nothing().await?;
+                    scaled?;
+                }
             }
         }
         world.close().await

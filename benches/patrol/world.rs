@@ -138,19 +138,52 @@ impl World {
 
     /// Runs `wxpatrol --once` on the fresh database and answers what it used.
     pub async fn once(&self, wechat: &Simulated, checks: &[&str], settings: &[(&str, &str)]) -> Result<Used> {
+        let mut command = self.once_command(wechat, checks, settings);
+        tokio::task::spawn_blocking(move || child::run(&mut command)).await?
+    }
+
+    /// `wxpatrol --once` on the database that is there.
+    pub fn once_command(&self, wechat: &Simulated, checks: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = self.program(wechat);
+        command.arg("--once").args(checks.iter().flat_map(|check| ["--check", *check])).envs(settings.iter().copied());
+        command
+    }
+
+    /// Runs another command of the program on the database that is there.
+    pub async fn command(&self, wechat: &Simulated, arguments: &[&str]) -> Result<Used> {
+        let mut command = self.program(wechat);
+        command.args(arguments);
+        tokio::task::spawn_blocking(move || child::run(&mut command)).await?
+    }
+
+    /// The address of the measured database.
+    pub fn url(&self) -> String {
+        self.postgres.url("measured")
+    }
+
+    /// Has Postgres write every statement of databases cloned from now on to its log, without what is bound to it.
+    pub async fn log_statements(&self) -> Result<()> {
+        self.admin("alter role all set log_min_duration_statement = 0").await?;
+        self.admin("alter role all set log_parameter_max_length = 0").await
+    }
+
+    /// Ends that.
+    pub async fn log_nothing(&self) -> Result<()> {
+        self.admin("alter role all reset log_min_duration_statement").await?;
+        self.admin("alter role all reset log_parameter_max_length").await
+    }
+
+    fn program(&self, wechat: &Simulated) -> Command {
         let mut command = Command::new(WXPATROL);
         command
-            .arg("--once")
-            .args(checks.iter().flat_map(|check| ["--check", *check]))
             .env_clear()
             .envs(&wechat.settings)
             .env("DATABASE_URL", self.postgres.url("measured"))
             .env("WXPATROL_ENCRYPTION_KEY", KEY_TEXT)
             .env("WXPATROL_LOG", "warn")
             .env("WXPATROL_LIMIT_GETCALLBACKCONFIG", "unlimited")
-            .env("WXPATROL_LIMIT_CHECKMOBILE", "unlimited")
-            .envs(settings.iter().copied());
-        tokio::task::spawn_blocking(move || child::run(&mut command)).await?
+            .env("WXPATROL_LIMIT_CHECKMOBILE", "unlimited");
+        command
     }
 
     /// What the newest run of the database did.
