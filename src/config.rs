@@ -35,7 +35,7 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// The shortest lease that may be configured.
 pub const LEASE_MIN: Duration = Duration::from_secs(30);
 
-// No more is claimed than the limits admit in a third of the lease. The last of those items still needs its whole
+// No more is claimed than the limits admit in a third of the lease, or in less. The last of those items still needs its whole
 // call, and five seconds to be recorded.
 const _: () = assert!(LEASE_MIN.as_secs() * 2 >= 3 * (CALL_DEADLINE.as_secs() + 5));
 

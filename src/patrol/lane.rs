@@ -40,12 +40,17 @@ pub(super) struct Way {
     _alone: Option<OwnedSemaphorePermit>,
 }
 
-/// How many claims of an endpoint may be under way: what its limit admits in a third of the lease.
+/// A limited lane claims so much time's worth of calls ahead. Enough for a claim that takes its time, and little enough that
+/// the claims of a process that dies, and the queues they fall in behind, are worked off within seconds of their leases' end.
+const AHEAD: Duration = Duration::from_millis(1_500);
+
+/// How many claims of an endpoint may be under way: what its limit admits in [`AHEAD`], and never more than in a third of
+/// the lease.
 pub(super) fn window(settings: &PatrolSettings, endpoint: Endpoint, lease: Duration) -> usize {
     let Some(interval) = settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval) else {
         return WINDOW_MAX;
     };
-    let admitted = (lease / 3).as_secs_f64() / interval.as_secs_f64().max(f64::EPSILON);
+    let admitted = (lease / 3).min(AHEAD).as_secs_f64() / interval.as_secs_f64().max(f64::EPSILON);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -82,11 +82,11 @@ async fn nobody_prolongs_the_lease_of_another_process() {
 }
 
 #[tokio::test]
-async fn the_beat_prolongs_claims_that_wait_for_their_limit() {
+async fn the_beat_prolongs_claims_that_wait_for_their_tokens() {
     let world = World::synced(plan(60, 1))
         .await
         .with("WXPATROL_LEASE", "30s")
-        .with("WXPATROL_LIMIT_CHECKMOBILE", "1/s burst 1");
+        .with("WXPATROL_LIMIT_API_AUTHORIZER_TOKEN", "1/s burst 1");
     let app = world.app().await;
     let ready = app.ready().await.unwrap();
     app.store.open_run(ready.platform.id, &wish(&[CheckName::Phone])).await.unwrap();
