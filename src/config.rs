@@ -26,7 +26,7 @@ pub use limits::{LimitSetting, Limits};
 pub use reader::{Setting, Source};
 pub use values::{appid, duration};
 
-use crate::domain::CheckName;
+use crate::{domain::CheckName, store::retention::Keep};
 use reader::Reader;
 
 /// How long one call to WeChat may take in all. Not a variable: the shortest lease is derived from it.
@@ -83,6 +83,8 @@ pub struct Config {
     pub new_merchants: NewMerchants,
     /// How long an invitation may wait for its administrators before it is stale.
     pub link_patience: Duration,
+    /// How long rows are kept.
+    pub keep: Keep,
     /// What is logged, and how.
     pub log: LogSettings,
     settings: Vec<Setting>,
@@ -267,6 +269,32 @@ impl Config {
             "how long an invitation waits for both administrators before it is stale",
             values::duration_within((Duration::from_secs(3_600), "1h"), (Duration::from_secs(365 * DAY), "365d")),
         );
+        let keep = Keep {
+            runs_days: r.or_default(
+                "WXPATROL_KEEP_RUNS",
+                "400d",
+                "how long runs and their coverage are kept",
+                values::days(1),
+            ),
+            failures_days: r.or_default(
+                "WXPATROL_KEEP_FAILURES",
+                "7d",
+                "how long failed calls are kept",
+                values::days(1),
+            ),
+            changes_days: r.or_default(
+                "WXPATROL_KEEP_CHANGES",
+                "730d",
+                "how long callback changes and ended intervals are kept",
+                values::days(1),
+            ),
+            intents_days: r.or_default(
+                "WXPATROL_KEEP_INTENTS",
+                "400d",
+                "how long the proof of each message is kept; never less than a year",
+                values::days(365),
+            ),
+        };
         let log = LogSettings {
             filter: r.or_default("WXPATROL_LOG", LOG_FILTER, "what is logged to stderr", values::log_filter),
             format: r.or_default(
@@ -302,6 +330,7 @@ impl Config {
             asks_per_day,
             new_merchants,
             link_patience,
+            keep,
             log,
             settings,
         })

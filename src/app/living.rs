@@ -16,7 +16,7 @@ impl App {
         if let Err(error) = self.store.prune().await {
             tracing::debug!(%error, "dead processes were not pruned");
         }
-        match self.store.retire().await {
+        match self.store.retire(self.config.keep).await {
             Ok(retired) => tracing::debug!(?retired, "old rows are gone"),
             Err(error) => tracing::warn!(%error, "old rows could not be deleted; the next hour tries again"),
         }

@@ -41,6 +41,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A length of time with both bounds included.
+/// Whole days, at least `min`, at most ten years.
+pub(super) fn days(min: i32) -> impl Fn(&str) -> Result<i32, String> {
+    move |text| {
+        let secs = duration(text)?.as_secs();
+        let days = i32::try_from(secs / 86_400).unwrap_or(i32::MAX);
+        if secs % 86_400 != 0 || days < min || days > 3_650 {
+            return Err(format!("must be whole days, at least {min}d and at most 3650d"));
+        }
+        Ok(days)
+    }
+}
+
 pub(super) fn duration_within(
     min: (Duration, &'static str),
     max: (Duration, &'static str),

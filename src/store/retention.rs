@@ -2,16 +2,29 @@
 
 use super::{Store, StoreError};
 
-/// Runs and their coverage: a year and a month, so that a month can be compared with the same one of the year before.
-pub const RUNS_DAYS: i32 = 400;
-/// Failed calls: WeChat answers about a rid for seven days.
-pub const FAILURES_DAYS: i32 = 7;
-/// Callback changes, and intervals that ended.
-pub const CHANGES_DAYS: i32 = 730;
-/// Intents: proof that nobody was messaged too often. The statement never deletes one younger than a year.
-pub const INTENTS_DAYS: i32 = 400;
+/// How long rows are kept, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Runs and their coverage.
+    pub runs_days: i32,
+    /// Failed calls.
+    pub failures_days: i32,
+    /// Callback changes, and intervals that ended.
+    pub changes_days: i32,
+    /// Intents: proof that nobody was messaged too often. The statement never deletes one younger than a year.
+    pub intents_days: i32,
+}
+
+impl Default for Keep {
+    /// Runs and intents a year and a month, so that a month can be compared with the same one of the year before; failed
+    /// calls as long as WeChat answers about a rid; changes two years.
+    fn default() -> Self {
+        Self { runs_days: 400, failures_days: 7, changes_days: 730, intents_days: 400 }
+    }
+}
+
 /// Day counts of messages and calls: only today's decides anything.
-pub const DAY_COUNTS_DAYS: i32 = 90;
+const DAY_COUNTS_DAYS: i32 = 90;
 
 /// Rows deleted by one statement, at most.
 const BATCH: i64 = 5_000;
@@ -36,16 +49,17 @@ impl Store {
     ///
     /// # Errors
     /// Postgres did not answer: the batches before are deleted.
-    pub async fn retire(&self) -> Result<Retired, StoreError> {
-        let changes = self.retire_batches(include_str!("sql/retire_callback_changes.sql"), CHANGES_DAYS).await?;
-        let intervals = self.retire_batches(include_str!("sql/retire_callback_snapshots.sql"), CHANGES_DAYS).await?;
+    pub async fn retire(&self, keep: Keep) -> Result<Retired, StoreError> {
+        let changes = self.retire_batches(include_str!("sql/retire_callback_changes.sql"), keep.changes_days).await?;
+        let intervals =
+            self.retire_batches(include_str!("sql/retire_callback_snapshots.sql"), keep.changes_days).await?;
         let messages = self.retire_batches(include_str!("sql/retire_message_days.sql"), DAY_COUNTS_DAYS).await?;
         let calls = self.retire_batches(include_str!("sql/retire_call_days.sql"), DAY_COUNTS_DAYS).await?;
         Ok(Retired {
-            runs: self.retire_batches(include_str!("sql/retire_runs.sql"), RUNS_DAYS).await?,
-            failures: self.retire_batches(include_str!("sql/retire_failures.sql"), FAILURES_DAYS).await?,
+            runs: self.retire_batches(include_str!("sql/retire_runs.sql"), keep.runs_days).await?,
+            failures: self.retire_batches(include_str!("sql/retire_failures.sql"), keep.failures_days).await?,
             changes: changes + intervals,
-            intents: self.retire_batches(include_str!("sql/retire_intents.sql"), INTENTS_DAYS).await?,
+            intents: self.retire_batches(include_str!("sql/retire_intents.sql"), keep.intents_days).await?,
             day_counts: messages + calls,
         })
     }

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::{retention::Retired, views::ViewWish};
+use crate::store::{
+    retention::{Keep, Retired},
+    views::ViewWish,
+};
 
 #[tokio::test]
 async fn a_process_is_alive_for_thirty_seconds_after_its_beat() {
@@ -34,7 +37,7 @@ async fn the_dead_are_forgotten_after_a_day() {
 async fn what_is_past_its_retention_goes_and_the_rest_stays() {
     let (database, _) = seeded().await;
     let store = &database.store;
-    assert_eq!(store.retire().await.unwrap(), Retired::default());
+    assert_eq!(store.retire(Keep::default()).await.unwrap(), Retired::default());
     say(
         &database.pool,
         "insert into message_day values (1, 'ask', '2020-01-01', 1), (1, 'ask', '2040-01-01', 1);
@@ -53,9 +56,9 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
          insert into coverage values ('00000000-0000-0000-0000-00000000000b', 'phone', 0, 0, 0, 0, 0, 0)",
     )
     .await;
-    let retired = store.retire().await.unwrap();
+    let retired = store.retire(Keep::default()).await.unwrap();
     assert_eq!(retired, Retired { runs: 1, failures: 5_001, changes: 2, intents: 1, day_counts: 2 });
-    assert_eq!(store.retire().await.unwrap(), Retired::default());
+    assert_eq!(store.retire(Keep::default()).await.unwrap(), Retired::default());
 }
 
 #[tokio::test]
