@@ -10,7 +10,7 @@ use super::callback;
 use super::component;
 use super::endpoint::{Endpoint, Wants};
 use super::link::{Invitation, Invited};
-use super::merchant::Stale;
+use super::merchant::{Mark, Stale};
 use super::plan::Kind;
 use super::world::World;
 
@@ -81,17 +81,11 @@ impl Flag {
 
 impl<'a> Call<'a> {
     pub(super) fn read(world: &World, endpoint: Endpoint, post: bool, query: &str, body: &'a [u8]) -> Self {
-        let mut token = None;
-        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            if (key == "access_token" || key == "component_access_token") && !value.is_empty() {
-                token = Some(value);
-            }
-        }
         let asked = match body {
             [] => Err(44002),
             body => serde_json::from_slice(body).map_err(|_| 47001),
         };
-        Self { endpoint, post, bearer: token.map(|token| bearer(world, &token)), asked }
+        Self { endpoint, post, bearer: token(query).map(|token| bearer(world, &token)), asked }
     }
 
     /// The merchant that the call is about.
@@ -104,11 +98,19 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The token that a call brings.
+pub(super) fn token(query: &str) -> Option<Cow<'_, str>> {
+    let named = |key: &str| key == "access_token" || key == "component_access_token";
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.filter(|(key, value)| named(key) && !value.is_empty()).map(|(_, value)| value).last()
+}
+
 fn bearer(world: &World, token: &str) -> Bearer {
-    let component = token.strip_prefix("sim-ct-").and_then(|serial| serial.parse().ok()).map(Bearer::Component);
+    let Some((_, token)) = Mark::read(token).filter(|(mark, _)| *mark == world.mark) else { return Bearer::Garbage };
+    let component = token.strip_prefix("ct-").and_then(|serial| serial.parse().ok()).map(Bearer::Component);
     component
         .or_else(|| {
-            let (appid, serial) = token.strip_prefix("sim-at-")?.split_once('-')?;
+            let (appid, serial) = token.strip_prefix("at-")?.split_once('-')?;
             Some(Bearer::Account { place: world.plan.place(appid)?, serial: serial.parse().ok()? })
         })
         .unwrap_or(Bearer::Garbage)

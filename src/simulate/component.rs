@@ -28,7 +28,8 @@ pub(super) fn token(world: &World, asked: &Asked<'_>) -> Result<String, i64> {
     let serial = world.issue(&mut hold(&world.component));
     world.component_fetches.fetch_add(1, Ordering::Relaxed);
     let lifetime = world.plan.token_lifetime.as_secs();
-    Ok(format!(r#"{{"component_access_token":"sim-ct-{serial}","expires_in":{lifetime}}}"#))
+    let mark = world.mark;
+    Ok(format!(r#"{{"component_access_token":"{mark}-ct-{serial}","expires_in":{lifetime}}}"#))
 }
 
 pub(super) fn start_push_ticket(world: &World, asked: &Asked<'_>) -> Result<String, i64> {

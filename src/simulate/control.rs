@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::endpoint::Endpoint;
 use super::link::LinkMode;
 use super::oddity::Rule;
+use super::platforms::Platforms;
 use super::wire;
 use super::world::{World, WorldError};
 
@@ -87,8 +88,10 @@ struct PairMode {
     mode: LinkMode,
 }
 
-pub(super) fn respond(world: &World, method: &Method, path: &str, query: &str, body: &[u8]) -> Response {
-    let answer = if *method == Method::GET { read(world, path, query) } else { change(world, path, body) };
+pub(super) fn respond(platforms: &Platforms, method: &Method, path: &str, query: &str, body: &[u8]) -> Response {
+    let answer = meant(platforms, query).and_then(|world| {
+        if *method == Method::GET { read(platforms, world, path, query) } else { change(world, path, body) }
+    });
     let (status, value) = match answer {
         Ok(value) => (StatusCode::OK, value),
         Err(Refusal::NoSuchPath) => (StatusCode::NOT_FOUND, json!({"error": "no such control path"})),
@@ -100,11 +103,27 @@ pub(super) fn respond(world: &World, method: &Method, path: &str, query: &str, b
     response
 }
 
+/// The platform that `platform=APPID` names; the first one otherwise.
+fn meant<'a>(platforms: &'a Platforms, query: &str) -> Result<&'a World, Refusal> {
+    match url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "platform") {
+        None => Ok(&platforms.first),
+        Some((_, appid)) => platforms
+            .named(&appid)
+            .map(AsRef::as_ref)
+            .ok_or_else(|| Refusal::World(WorldError::UnknownPlatform(appid.into_owned()))),
+    }
+}
+
+fn listed(world: &World) -> Value {
+    let plan = world.plan();
+    json!({"component_appid": plan.component_appid, "merchants": plan.merchant_count()})
+}
+
 fn shown(value: impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(value).map_err(|error| Refusal::Malformed(error.to_string()))
 }
 
-fn read(world: &World, path: &str, query: &str) -> Result<Value, Refusal> {
+fn read(platforms: &Platforms, world: &World, path: &str, query: &str) -> Result<Value, Refusal> {
     let parameter = |name: &str| {
         url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
@@ -118,6 +137,7 @@ fn read(world: &World, path: &str, query: &str) -> Result<Value, Refusal> {
             .ok_or_else(|| Refusal::Malformed("endpoint=NAME is missing or unknown".to_owned()))
     };
     match path {
+        "platforms" => Ok(platforms.all().map(|world| listed(world)).collect()),
         "readout" => shown(world.readout()),
         "plan" => shown(world.plan()),
         "merchants" => {

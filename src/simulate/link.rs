@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::merchant::Traits;
+use super::merchant::{Mark, Traits};
 use super::plan::Plan;
 
 /// How the administrators of a pair (or WeChat itself) deal with an invitation.
@@ -173,12 +173,12 @@ impl Links {
         let mut body = String::with_capacity(64 + 420 * self.listed.len());
         body.push_str(r#"{"errcode":0,"errmsg":"ok","wxopens":{"items":["#);
         for (mini_program, link) in &self.listed {
-            push_item(&mut body, &Traits { plan, place: *mini_program }, link.status);
+            push_item(&mut body, &Traits { plan, place: *mini_program, mark: Mark::default() }, link.status);
             body.push(',');
         }
         // The list has been seen to hold service accounts as well.
         if plan.quirks && plan.draw(official_account, 0x13).is_multiple_of(50) {
-            push_item(&mut body, &Traits { plan, place: official_account }, 1);
+            push_item(&mut body, &Traits { plan, place: official_account, mark: Mark::default() }, 1);
             body.push(',');
         }
         if body.ends_with(',') {

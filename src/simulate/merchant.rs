@@ -119,6 +119,27 @@ pub(super) enum Callback {
 pub(super) struct Traits<'a> {
     pub plan: &'a Plan,
     pub place: u32,
+    pub mark: Mark,
+}
+
+/// What tells the tokens of one platform of a simulation from those of another. The first one's have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark(pub u32);
+
+impl Mark {
+    /// The platform of a token, and the token without what says so.
+    pub(super) fn read(token: &str) -> Option<(Self, &str)> {
+        let rest = token.strip_prefix("sim")?;
+        let (number, rest) = rest.split_once('-')?;
+        let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+        Some((Self(number), rest))
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0 { f.write_str("sim") } else { write!(f, "sim{}", self.0) }
+    }
 }
 
 impl Traits<'_> {
@@ -172,11 +193,11 @@ impl Traits<'_> {
     }
 
     pub(super) fn refresh_token(&self, serial: u32) -> String {
-        format!("refreshtoken@@@sim-rt-{}-{serial}", self.plan.appid(self.place))
+        format!("refreshtoken@@@{}-rt-{}-{serial}", self.mark, self.plan.appid(self.place))
     }
 
     pub(super) fn access_token(&self, serial: u32) -> String {
-        format!("sim-at-{}-{serial}", self.plan.appid(self.place))
+        format!("{}-at-{}-{serial}", self.mark, self.plan.appid(self.place))
     }
 }
 

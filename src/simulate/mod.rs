@@ -8,11 +8,13 @@
 //! # Control paths
 //!
 //! All under `/_sim/`, JSON in and out; a refused call has a 4xx status and says why in `error`. Endpoints go by their
-//! names (`checkmobile`, `api_authorizer_token`, ...), oddities as in [`Oddity`], link modes as in [`LinkMode`].
+//! names (`checkmobile`, `api_authorizer_token`, ...), oddities as in [`Oddity`], link modes as in [`LinkMode`]. Of several
+//! platforms the first is meant, unless the query says `platform=APPID`.
 //!
 //! | call | body or parameters | what it does |
 //! |---|---|---|
 //! | `GET readout` | | all counts: per endpoint, asks, invitations, refreshes, concurrency |
+//! | `GET platforms` | | the platforms by appid, and how many merchants each has |
 //! | `GET plan` | | what the simulation was started with |
 //! | `GET merchants` | `offset`, `count` (1000) | the merchants with kind, names, refresh token, sets, asks |
 //! | `GET merchant` | `appid` | one of them |
@@ -61,6 +63,7 @@ mod link;
 mod merchant;
 mod oddity;
 mod plan;
+mod platforms;
 mod readout;
 mod spoil;
 #[cfg(test)]
@@ -76,6 +79,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub use endpoint::Endpoint;
 pub use gauge::EndpointCounts;
@@ -86,13 +90,16 @@ pub use plan::{Kind, Plan};
 pub use readout::Readout;
 pub use world::{World, WorldError};
 
+use platforms::Platforms;
+
 /// How long [`SimulatedWechat::stop`] waits for callers that neither read nor go away.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A running simulated WeChat. It stops when it is dropped; [`SimulatedWechat::stop`] waits for that.
 pub struct SimulatedWechat {
     addr: SocketAddr,
-    world: Arc<World>,
+    platforms: Arc<Platforms>,
+    stopping: CancellationToken,
     server: JoinHandle<io::Result<()>>,
 }
 
@@ -102,13 +109,22 @@ impl SimulatedWechat {
     /// # Errors
     /// When the plan's limits name an unknown endpoint, its merchants are too many, or the address cannot be bound.
     pub fn start(addr: SocketAddr, plan: Plan) -> io::Result<Self> {
-        if let Some(name) = plan.limits.keys().find(|name| Endpoint::from_name(name).is_none()) {
-            let names = Endpoint::ALL.map(Endpoint::name).join(" ");
-            let message = format!("limit for the unknown endpoint {name}; known are: {names}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        if plan.mini_programs.checked_add(plan.official_accounts).is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the plan has more merchants than 32 bits count"));
+        Self::start_with(addr, plan, Vec::new())
+    }
+
+    /// The same with further platforms, each with its own secret, ticket, merchants, tokens, limits and script. Two of
+    /// them may have merchants of the same appid.
+    ///
+    /// # Errors
+    /// As [`SimulatedWechat::start`], and when two platforms have one appid.
+    pub fn start_with(addr: SocketAddr, first: Plan, others: Vec<Plan>) -> io::Result<Self> {
+        let mut appids = std::collections::BTreeSet::new();
+        for plan in std::iter::once(&first).chain(&others) {
+            plan.check()?;
+            if !appids.insert(&plan.component_appid) {
+                let message = format!("two platforms have the appid {}", plan.component_appid);
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
         }
         let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -116,17 +132,18 @@ impl SimulatedWechat {
         // A benchmark opens many connections at once.
         let listener = socket.listen(4096)?;
         let addr = listener.local_addr()?;
-        let world = Arc::new(World::new(plan));
+        let stopping = CancellationToken::new();
+        let platforms = Arc::new(Platforms::new(first, others, &stopping));
         let service = Router::new()
             .fallback(wire::respond)
-            .with_state(Arc::clone(&world))
+            .with_state(Arc::clone(&platforms))
             .into_make_service_with_connect_info::<wire::Scissors>();
-        let stopping = world.stopping.clone().cancelled_owned();
+        let stopped = stopping.clone().cancelled_owned();
         let server =
             tokio::spawn(
-                async move { axum::serve(wire::Gate(listener), service).with_graceful_shutdown(stopping).await },
+                async move { axum::serve(wire::Gate(listener), service).with_graceful_shutdown(stopped).await },
             );
-        Ok(Self { addr, world, server })
+        Ok(Self { addr, platforms, stopping, server })
     }
 
     /// What to call in the place of `https://api.weixin.qq.com`; no slash at the end.
@@ -135,16 +152,22 @@ impl SimulatedWechat {
         format!("http://{}", self.addr)
     }
 
-    /// The handle that scripts the simulation and reads it out. It stays readable after the stop.
+    /// The handle that scripts the first platform and reads it out. It stays readable after the stop.
     #[must_use]
     pub fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world)
+        Arc::clone(&self.platforms.first)
+    }
+
+    /// The handles of all platforms, in the order of their plans.
+    #[must_use]
+    pub fn worlds(&self) -> Vec<Arc<World>> {
+        self.platforms.all().map(Arc::clone).collect()
     }
 
     /// Accepts no more, cuts the calls that hang or wait, and returns when the connections are gone (or after three
     /// seconds, if a caller does not go away).
     pub async fn stop(mut self) {
-        self.world.stopping.cancel();
+        self.stopping.cancel();
         if tokio::time::timeout(STOP_PATIENCE, &mut self.server).await.is_err() {
             self.server.abort();
         }
@@ -153,6 +176,6 @@ impl SimulatedWechat {
 
 impl Drop for SimulatedWechat {
     fn drop(&mut self) {
-        self.world.stopping.cancel();
+        self.stopping.cancel();
     }
 }

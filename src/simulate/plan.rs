@@ -2,9 +2,12 @@
 //! appids and traits, and the switches. Nothing here changes while the simulation runs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::endpoint::Endpoint;
 
 const MINI_PROGRAMS_FROM: u64 = 0x1a00_0000_0000_0000;
 const OFFICIAL_ACCOUNTS_FROM: u64 = 0x0a00_0000_0000_0000;
@@ -92,6 +95,23 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// The same plan for another platform of the simulation, with an appid, secret, ticket and seed of its own; number 0
+    /// is the plan itself. Its merchants have the appids of the first one's, and fates of their own.
+    #[must_use]
+    pub fn as_platform(self, number: u32) -> Self {
+        if number == 0 {
+            return self;
+        }
+        let appid = self.component_appid.strip_prefix("wx").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        Self {
+            component_appid: format!("wx{:016x}", appid.unwrap_or_default().wrapping_add(u64::from(number))),
+            component_appsecret: format!("{}-{number}", self.component_appsecret),
+            verify_ticket: format!("{}-{number}", self.verify_ticket),
+            seed: self.seed.wrapping_add(u64::from(number)),
+            ..self
+        }
+    }
+
     /// The appid of mini program `n` (from 0), the same in every simulation.
     #[must_use]
     pub fn mini_program(n: u32) -> String {
@@ -102,6 +122,19 @@ impl Plan {
     #[must_use]
     pub fn official_account(n: u32) -> String {
         format!("wx{:016x}", OFFICIAL_ACCOUNTS_FROM + u64::from(n))
+    }
+
+    /// Whether a simulation can hold it.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if let Some(name) = self.limits.keys().find(|name| Endpoint::from_name(name).is_none()) {
+            let names = Endpoint::ALL.map(Endpoint::name).join(" ");
+            let message = format!("limit for the unknown endpoint {name}; known are: {names}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if self.mini_programs.checked_add(self.official_accounts).is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the plan has more merchants than 32 bits count"));
+        }
+        Ok(())
     }
 
     /// Merchants stand in one row, mini programs first; this is the place of an appid in it.

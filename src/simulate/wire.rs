@@ -1,7 +1,7 @@
 //! From a connection to an answer: the listener whose connections can be cut, and the handler that counts, asks the
 //! script, answers and spoils the answer where the script says so.
 //!
-//! A call counts as arrived before its body is read. Nothing is logged for a call.
+//! A call counts as arrived before its body is read, unless only the body says which platform it is of. Nothing is logged for a call.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,10 +23,11 @@ use super::answer::{Call, answer};
 use super::control;
 use super::endpoint::Endpoint;
 use super::oddity::Oddity;
+use super::platforms::Platforms;
 use super::spoil::{Spoilt, error_body, spoil};
 use super::world::World;
 
-const BODY_BYTES_MAX: usize = 1 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Accepts connections and gives each its scissors.
 pub(super) struct Gate(pub TcpListener);
@@ -134,7 +135,7 @@ impl Drop for InFlight<'_> {
 
 /// Answers one HTTP request.
 pub(super) async fn respond(
-    State(world): State<Arc<World>>,
+    State(platforms): State<Arc<Platforms>>,
     ConnectInfo(scissors): ConnectInfo<Scissors>,
     request: Request,
 ) -> Response {
@@ -142,23 +143,24 @@ pub(super) async fn respond(
     let path = parts.uri.path();
     if let Some(control_path) = path.strip_prefix("/_sim/") {
         let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
-        return control::respond(&world, &parts.method, control_path, parts.uri.query().unwrap_or(""), &body);
+        return control::respond(&platforms, &parts.method, control_path, parts.uri.query().unwrap_or(""), &body);
     }
     let Some(endpoint) = Endpoint::from_path(path) else {
-        return json(error_body(&world, 40066));
+        return json(error_body(&platforms.first, 40066));
     };
+    let query = parts.uri.query().unwrap_or("");
+    let (world, body) = platforms.called(endpoint, query, body).await;
     let admitted = world.gauge(endpoint).arrive(world.start);
-    let _in_flight = InFlight::enter(&world);
+    let _in_flight = InFlight::enter(world);
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
         world.gauge(endpoint).unreadable();
         return scissors.cut();
     };
-    let query = parts.uri.query().unwrap_or("");
-    let call = Call::read(&world, endpoint, parts.method == Method::POST, query, &body);
-    let spoilt = if admitted { heed(&world, &call) } else { Answered::plain(45011, error_body(&world, 45011)) };
+    let call = Call::read(world, endpoint, parts.method == Method::POST, query, &body);
+    let spoilt = if admitted { heed(world, &call) } else { Answered::plain(45011, error_body(world, 45011)) };
 
     let latency = Duration::from_micros(world.latency_micros.load(Ordering::Relaxed)) + spoilt.delay;
-    if !latency.is_zero() && stopped_within(&world, latency).await {
+    if !latency.is_zero() && stopped_within(world, latency).await {
         return scissors.cut();
     }
     match (spoilt.errcode, spoilt.subject) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::endpoint::Endpoint;
 use super::gauge::{Gauge, hold, micros};
 use super::link::{Invitation, LinkMode, Links};
-use super::merchant::{Callback, Merchant, MerchantCard, Numbered, Traits};
+use super::merchant::{Callback, Mark, Merchant, MerchantCard, Numbered, Traits};
 use super::oddity::{Rule, Script};
 use super::plan::{Kind, Plan};
 
@@ -24,14 +24,18 @@ pub enum WorldError {
     /// No merchant of the plan has this appid.
     #[error("{0} is no merchant of this simulation")]
     UnknownMerchant(String),
+    /// No platform of the simulation has this appid.
+    #[error("{0} is no platform of this simulation")]
+    UnknownPlatform(String),
     /// The merchant is of the other kind.
     #[error("{0} is of the wrong kind for this")]
     WrongKind(String),
 }
 
-/// Scripting and read-out of a running simulation. Everything here is reachable over HTTP as well, see the module's table.
+/// Scripting and read-out of one platform of a running simulation. Everything here is reachable over HTTP as well, see the module's table.
 pub struct World {
     pub(super) plan: Plan,
+    pub(super) mark: Mark,
     pub(super) start: Instant,
     pub(super) merchants: Box<[Mutex<Merchant>]>,
     pub(super) withdrawn: RwLock<BTreeSet<u32>>,
@@ -55,12 +59,13 @@ pub struct World {
 }
 
 impl World {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan, mark: Mark, stopping: CancellationToken) -> Self {
         let merchants = (0..plan.merchant_count()).map(|place| Mutex::new(Merchant::at_start(&plan, place))).collect();
         let gauges = Endpoint::ALL.map(|endpoint| {
             Gauge::new(plan.limits.get(endpoint.name()).copied(), plan.record_arrivals, plan.arrivals_max)
         });
         Self {
+            mark,
             start: Instant::now(),
             merchants,
             withdrawn: RwLock::default(),
@@ -76,7 +81,7 @@ impl World {
             throttle_asks: AtomicBool::new(plan.throttle_asks),
             rotate_refresh_tokens: AtomicBool::new(plan.rotate_refresh_tokens),
             latency_micros: AtomicU64::new(micros(plan.latency)),
-            stopping: CancellationToken::new(),
+            stopping,
             token_overlap_micros: AtomicU64::new(micros(plan.token_overlap)),
             shift_micros: AtomicU64::new(0),
             token_epoch: AtomicU32::new(0),
@@ -101,7 +106,7 @@ impl World {
     }
 
     pub(super) fn traits(&self, place: u32) -> Traits<'_> {
-        Traits { plan: &self.plan, place }
+        Traits { plan: &self.plan, place, mark: self.mark }
     }
 
     pub(super) fn merchant(&self, place: u32) -> MutexGuard<'_, Merchant> {
