@@ -3,6 +3,7 @@
 //! Definitions and rules of form only. Nothing here reads the environment, a file or a clock, and nothing is done.
 
 mod commands;
+mod platform;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -14,11 +15,12 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorK
 pub use commands::{Ask, Command, FailOn, Held, Import, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket};
 #[cfg(feature = "demo")]
 pub use commands::{Demo, Simulate};
+pub use platform::{OwnLimit, PlatformAdd, PlatformArgs, PlatformCommand, PlatformName, Scope};
 #[cfg(feature = "demo")]
 pub use values::EndpointLimit;
 pub use values::{Input, ListFormat, Moment};
 
-use crate::ops::print::Format;
+use crate::{config, ops::print::Format};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,6 +50,9 @@ struct Line {
     once: Once,
     #[command(flatten)]
     output: Output,
+    /// For this platform only; where several are known, commands that change something want it
+    #[arg(long, global = true, value_name = "APPID", value_parser = config::appid, help_heading = "Several platforms")]
+    platform: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +73,8 @@ pub struct Invocation {
     pub action: Action,
     /// How rows are printed.
     pub format: Format,
+    /// The platform that it is for; `None`: nobody said.
+    pub platform: Option<String>,
 }
 
 /// What is to be done.
@@ -110,7 +117,13 @@ impl Invocation {
             let message = "say with --format csv or --format jsonl what the list is; its name does not tell";
             return Err(definition.error(ErrorKind::MissingRequiredArgument, message));
         }
-        Ok(Self { action, format })
+        if let (Action::Command(command), Some(_)) = (&action, &line.platform)
+            && !command.is_for_a_platform()
+        {
+            let message = "this command is about no platform in particular: leave --platform out";
+            return Err(definition.error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(Self { action, format, platform: line.platform })
     }
 }
 
@@ -121,6 +134,29 @@ impl Invocation {
         match &self.action {
             Action::Once(_) | Action::Command(Command::Run | Command::Sync) => false,
             Action::Command(_) => true,
+        }
+    }
+}
+
+impl Command {
+    /// Whether it can be for one platform of several.
+    fn is_for_a_platform(&self) -> bool {
+        match self {
+            Self::Run
+            | Self::Sync
+            | Self::Import(_)
+            | Self::Want(_)
+            | Self::Unwant(_)
+            | Self::Ask(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Status
+            | Self::Runs(_)
+            | Self::Report(_)
+            | Self::Ticket(_) => true,
+            Self::Platform(_) | Self::Migrate(_) | Self::Config => false,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) | Self::Simulate(_) => false,
         }
     }
 }

@@ -22,9 +22,9 @@ use url::Url;
 
 pub use cadence::Cadence;
 pub use fault::{ConfigError, Fault};
-pub use limits::{LimitSetting, Limits};
+pub use limits::{LimitSetting, Limits, limit, limit_name};
 pub use reader::{Setting, Source};
-pub use values::{appid, duration};
+pub use values::{appid, duration, event_key, event_token, secret_word};
 
 use crate::{domain::CheckName, store::retention::Keep};
 use reader::Reader;
@@ -52,7 +52,7 @@ pub struct Config {
     pub db_connections_max: u32,
     /// WeChat's address, without query or credentials.
     pub wechat_base_url: Url,
-    /// The platform; `None`: commands that call WeChat cannot work.
+    /// The platform that the environment names, beside those in the database. Its secret goes before a stored one.
     pub platform: Option<PlatformSettings>,
     /// The key that seals tokens. Always there when `database_url` is; without it `None` means: made once by the
     /// program and kept in `data_dir`.
@@ -90,7 +90,7 @@ pub struct Config {
     settings: Vec<Setting>,
 }
 
-/// The third-party platform that this installation acts for.
+/// The third-party platform that the environment names.
 #[derive(Debug, Clone)]
 pub struct PlatformSettings {
     /// Its appid.
@@ -230,7 +230,7 @@ impl Config {
         let calls_max = r.or_default(
             "WXPATROL_CALLS_MAX",
             "64",
-            "calls in flight in each process at most",
+            "calls in flight in each process at most, over all platforms",
             values::number_within(1, 4_096),
         );
         let quiet_hours = r.or_default_unless_empty(
@@ -250,7 +250,7 @@ impl Config {
         let asks_per_day = r.or_default(
             "WXPATROL_ASKS_PER_DAY",
             "500",
-            "merchants of the platform that are asked in one day",
+            "merchants of each platform that are asked in one day",
             values::cap,
         );
         let new_merchants = r.or_default(

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, Exit, once, private};
+use super::{App, AppError, Exit, once, private, watch};
 use crate::{
     cli::Demo,
     config::{Config, NewMerchants},
@@ -116,7 +116,7 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
     let ended = run(app, &ready).await?;
 
     for (name, rows_max) in [("missing_phone", 8), ("callback_changes", 8), ("link_funnel", 20), ("attention", 12)] {
-        if let Some(mut table) = report::report(&app.store, name).await? {
+        if let Some(mut table) = report::report(&app.store, None, name).await? {
             let more = table.rows.len().saturating_sub(rows_max);
             table.rows.truncate(rows_max);
             app.print(&table)?;
@@ -141,7 +141,7 @@ async fn run(app: &App, ready: &super::Ready) -> Result<Exit, AppError> {
     };
     let run = app.store.open_run(ready.platform.id, &wish).await?;
     // Each run has an engine of its own, as each `--once` has.
-    let ended = once::watched(&app.patrol(ready, true), run).await?;
+    let ended = watch::one(&ready.platform.component_appid, &app.patrol(ready, true), run).await?;
     let coverage = app.store.coverage(run).await?;
     app.print(&once::coverage_table(run, &coverage))?;
     println!();

@@ -1,22 +1,37 @@
 //! `sync`: merchants from WeChat's authorizer list.
 
+use futures_util::future::join_all;
+
 use super::{App, AppError, Exit, Ready};
-use crate::patrol::sync::{Sync, SyncError};
+use crate::patrol::sync::{Sync, SyncError, Synced};
 
 impl App {
-    /// Reads the authorizer list and what WeChat says about each merchant.
+    /// Reads the authorizer list of each platform and what WeChat says about each merchant. What one platform lacks stops
+    /// no other.
     pub(super) async fn sync(&self) -> Result<Exit, AppError> {
-        let ready = self.ready().await?;
-        let synced = self.syncer(&ready).run().await.map_err(said)?;
-        eprintln!(
-            "sync: {} merchants listed, {} informed, {} could not be read, {} withdrew{}",
-            synced.listed,
-            synced.informed,
-            synced.failed,
-            synced.withdrawn,
-            if synced.complete { "" } else { "; the list changed while it was read, so no absence was booked" }
-        );
-        Ok(if synced.failed == 0 { Exit::Done } else { Exit::Incomplete })
+        let members = self.members().await?;
+        let several = members.len() > 1;
+        let synced = join_all(members.iter().map(async |member| {
+            let ready = self.ready_for(member).await?;
+            self.syncer(&ready).run().await.map_err(said)
+        }))
+        .await;
+        let mut ends = Vec::new();
+        for (member, synced) in members.iter().zip(synced) {
+            let of = if several { format!("{}: ", member.appid()) } else { String::new() };
+            match synced {
+                Ok(synced) => {
+                    eprintln!("sync: {of}{}", told(&synced));
+                    ends.push(if synced.failed == 0 { Exit::Done } else { Exit::Incomplete });
+                }
+                Err(error) if !several => return Err(error),
+                Err(error) => {
+                    eprintln!("wxpatrol: {of}{error}");
+                    ends.push(error.exit());
+                }
+            }
+        }
+        Ok(Exit::of_all(&ends))
     }
 
     pub(super) fn syncer(&self, ready: &Ready) -> Sync {
@@ -24,9 +39,20 @@ impl App {
             store: self.store.clone(),
             wire: ready.wire.clone(),
             platform: ready.platform.clone(),
-            stop: self.stop.clone(),
+            stop: ready.stop.clone(),
         }
     }
+}
+
+fn told(synced: &Synced) -> String {
+    format!(
+        "{} merchants listed, {} informed, {} could not be read, {} withdrew{}",
+        synced.listed,
+        synced.informed,
+        synced.failed,
+        synced.withdrawn,
+        if synced.complete { "" } else { "; the list changed while it was read, so no absence was booked" }
+    )
 }
 
 pub(super) fn said(error: SyncError) -> AppError {

@@ -1,27 +1,19 @@
-//! `--once`: one run by hand, on the same way as every other, and its coverage.
+//! `--once`: one run by hand of each platform, on the same way as every other, and its coverage.
 
-use std::{
-    collections::HashMap,
-    io::IsTerminal as _,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::{App, AppError, Exit, Ready, merchants};
+use super::{App, AppError, Exit, Ready, merchants, platforms::Member, watch};
 use crate::{
     cli::{FailOn, Once},
     domain::{
         CheckName, PlatformId,
         message::{MessagePolicy, Permission},
     },
-    ops::print::{Column, Kind, Table},
-    patrol::{Patrol, Progress, Until},
-    store::{
-        StoreError,
-        runs::{CoverageRow, RunState, RunWish},
-    },
+    ops::print::{Column, Format, Kind, Table},
+    store::runs::{CoverageRow, RunState, RunWish},
 };
 
 /// A dry run lists this many candidates at most.
@@ -30,41 +22,92 @@ const CANDIDATES_MAX: i64 = 100_000;
 /// default limits.
 const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
+/// What a run by hand came to for one platform.
+struct Ran {
+    ended: Option<(RunState, Option<String>)>,
+    run: Uuid,
+    coverage: Vec<CoverageRow>,
+    /// Who would be messaged, for a dry run.
+    listed: Option<Table>,
+}
+
 impl App {
-    /// Does one run and prints its coverage.
+    /// Does one run of each platform and prints its coverage. What one platform lacks stops no other.
     pub(super) async fn once(&self, once: &Once) -> Result<Exit, AppError> {
-        let ready = self.ready().await?;
-        let id = ready.platform.id;
-        if !once.merchants.is_empty() {
-            let known = self.store.known_merchants(id, &once.merchants).await?;
-            if let Some(stranger) = once.merchants.iter().find(|appid| !known.contains_key(*appid)) {
-                return Err(AppError::Input(format!(
-                    "{stranger} is no known merchant: run `wxpatrol sync`, or import it, and check the appid"
-                )));
-            }
+        let members = self.members().await?;
+        let several = members.len() > 1;
+        let wishes = self.wishes(members, once).await?;
+        let readied = join_all(wishes.iter().map(|(member, _)| self.ready_to_run(member))).await;
+        if readied.iter().any(Result::is_ok) {
+            self.mind_the_identity().await;
         }
-        self.know_everybody(&ready).await?;
-        let checks = if once.checks.is_empty() { CheckName::ALL.to_vec() } else { sorted(&once.checks) };
-        let wish = RunWish {
-            checks,
-            merchants: (!once.merchants.is_empty()).then(|| once.merchants.clone()),
-            all: once.all,
-            dry_run: once.dry_run,
-            deadline: once.deadline.unwrap_or(DEADLINE),
-        };
-        self.mind_the_identity().await;
-        let run = self.store.open_run(id, &wish).await?;
-        let patrol = self.patrol(&ready, !once.dry_run);
-        let ended = watched(&patrol, run).await?;
-        let coverage = self.store.coverage(run).await.map_err(unfinished)?;
-        if once.dry_run {
-            let listed = self.would_message(id, &wish).await?;
-            self.print_all(&[("coverage", coverage_table(run, &coverage)), ("would_message", listed)])?;
-        } else {
-            self.print(&coverage_table(run, &coverage))?;
-        }
+        let begun = join_all(readied.into_iter().zip(&wishes).map(async |(ready, (_, wish))| {
+            let ready = ready?;
+            let run = self.store.open_run(ready.platform.id, wish).await?;
+            let patrol = self.patrol(&ready, !wish.dry_run);
+            Ok::<_, AppError>(watch::Watched { platform: ready.platform.component_appid, run, patrol })
+        }))
+        .await;
+        let ended = watch::all(begun).await;
+        let ran = join_all(ended.into_iter().zip(&wishes).map(async |(ended, (member, wish))| {
+            let (run, ended) = ended?;
+            let coverage = self.store.coverage(run).await.map_err(watch::unfinished)?;
+            let listed = match wish.dry_run {
+                true => Some(self.would_message(member.row.id, wish).await?),
+                false => None,
+            };
+            Ok(Ran { ended, run, coverage, listed })
+        }))
+        .await;
+        let ran: Vec<(&str, Result<Ran, AppError>)> =
+            wishes.iter().map(|(member, _)| member.appid()).zip(ran).collect();
+        self.print_runs(&ran, several)?;
         self.leave().await;
-        self.conclude(ended, &coverage, once.fail_on)
+        self.conclude_all(ran, once.fail_on, several)
+    }
+
+    /// What is to be run for each platform. Of merchants that are named each platform is asked for those it knows.
+    async fn wishes(&self, members: Vec<Member>, once: &Once) -> Result<Vec<(Member, RunWish)>, AppError> {
+        let mut strangers = once.merchants.clone();
+        let mut wishes = Vec::new();
+        let mut idle = None;
+        for member in members {
+            let known = self.store.known_merchants(member.row.id, &once.merchants).await?;
+            strangers.retain(|appid| !known.contains_key(appid));
+            let merchants: Vec<String> =
+                once.merchants.iter().filter(|appid| known.contains_key(*appid)).cloned().collect();
+            if !once.merchants.is_empty() && merchants.is_empty() {
+                continue;
+            }
+            let checks = if once.checks.is_empty() { member.checks() } else { sorted(&once.checks) };
+            if checks.is_empty() {
+                idle = Some(format!("no check is on for the platform {}: name one with --check", member.appid()));
+                continue;
+            }
+            let wish = RunWish {
+                checks,
+                merchants: (!merchants.is_empty()).then_some(merchants),
+                all: once.all,
+                dry_run: once.dry_run,
+                deadline: once.deadline.unwrap_or(DEADLINE),
+            };
+            wishes.push((member, wish));
+        }
+        if let Some(stranger) = strangers.first() {
+            return Err(AppError::Input(format!(
+                "{stranger} is no known merchant: run `wxpatrol sync`, or import it, and check the appid"
+            )));
+        }
+        match idle {
+            Some(idle) if wishes.is_empty() => Err(AppError::Input(idle)),
+            _ => Ok(wishes),
+        }
+    }
+
+    async fn ready_to_run(&self, member: &Member) -> Result<Ready, AppError> {
+        let ready = self.ready_for(member).await?;
+        self.know_everybody(&ready).await?;
+        Ok(ready)
     }
 
     /// Who would be messaged now, and who not and why.
@@ -120,83 +163,105 @@ impl App {
         Ok(())
     }
 
-    fn conclude(
-        &self,
-        ended: Option<(RunState, Option<String>)>,
-        coverage: &[CoverageRow],
-        fail_on: Option<FailOn>,
-    ) -> Result<Exit, AppError> {
-        let (state, reason) = ended.unwrap_or((RunState::Interrupted, None));
-        let reason = reason.unwrap_or_default();
-        match state {
-            RunState::Complete => {}
-            RunState::Halted => return Err(AppError::Halted(reason)),
-            RunState::Open | RunState::Interrupted | RunState::Skipped => {
-                return Err(AppError::Incomplete(format!("the run was interrupted: {reason}")));
+    /// Prints what came of each platform's run: a statement of its own for people, rows that begin with the platform for
+    /// programs.
+    fn print_runs(&self, ran: &[(&str, Result<Ran, AppError>)], several: bool) -> Result<(), AppError> {
+        let mut coverages = Vec::new();
+        let mut listings = Vec::new();
+        for (platform, ran) in ran {
+            let Ok(ran) = ran else { continue };
+            let of = if several { format!(" of the platform {platform}") } else { String::new() };
+            let mut coverage = coverage_table(ran.run, &ran.coverage);
+            coverage.title = coverage.title.map(|title| format!("{title}{of}"));
+            coverages.push((*platform, coverage));
+            if let Some(mut listed) = ran.listed.clone() {
+                listed.title = listed.title.map(|title| format!("{title}{of}"));
+                listings.push((*platform, listed));
             }
         }
-        if let Some(row) = coverage.iter().find(|row| !row.adds_up()) {
-            return Err(AppError::Incomplete(format!(
-                "the coverage of {} does not add up to its total of {}; run `wxpatrol --once` again and keep the logs",
-                row.check_name, row.total
-            )));
+        if coverages.is_empty() {
+            return Ok(());
         }
-        if fail_on == Some(FailOn::Failed) && coverage.iter().any(|row| row.failed > 0) {
-            return Err(AppError::Incomplete("some items failed; see `wxpatrol report failures`".to_owned()));
+        let dry_run = !listings.is_empty();
+        let mut tables: Vec<(&str, Table)> = Vec::new();
+        for (name, group) in [("coverage", coverages), ("would_message", listings)] {
+            if several && self.format != Format::Table {
+                tables.extend(by_platform(group).map(|table| (name, table)));
+            } else {
+                tables.extend(group.into_iter().map(|(_, table)| (name, table)));
+            }
         }
-        Ok(Exit::Done)
+        match tables.as_slice() {
+            [(_, coverage)] if !dry_run => self.print(coverage),
+            tables => self.print_all(tables),
+        }
     }
+
+    fn conclude_all(
+        &self,
+        ran: Vec<(&str, Result<Ran, AppError>)>,
+        fail_on: Option<FailOn>,
+        several: bool,
+    ) -> Result<Exit, AppError> {
+        let mut ends = Vec::new();
+        for (platform, ran) in ran {
+            match ran.and_then(|ran| conclude(ran.ended, &ran.coverage, fail_on)) {
+                Ok(exit) => ends.push(exit),
+                Err(error) if !several => return Err(error),
+                Err(error) => {
+                    eprintln!("wxpatrol: {platform}: {error}");
+                    ends.push(error.exit());
+                }
+            }
+        }
+        Ok(Exit::of_all(&ends))
+    }
+}
+
+fn conclude(
+    ended: Option<(RunState, Option<String>)>,
+    coverage: &[CoverageRow],
+    fail_on: Option<FailOn>,
+) -> Result<Exit, AppError> {
+    let (state, reason) = ended.unwrap_or((RunState::Interrupted, None));
+    let reason = reason.unwrap_or_default();
+    match state {
+        RunState::Complete => {}
+        RunState::Halted => return Err(AppError::Halted(reason)),
+        RunState::Open | RunState::Interrupted | RunState::Skipped => {
+            return Err(AppError::Incomplete(format!("the run was interrupted: {reason}")));
+        }
+    }
+    if let Some(row) = coverage.iter().find(|row| !row.adds_up()) {
+        return Err(AppError::Incomplete(format!(
+            "the coverage of {} does not add up to its total of {}; run `wxpatrol --once` again and keep the logs",
+            row.check_name, row.total
+        )));
+    }
+    if fail_on == Some(FailOn::Failed) && coverage.iter().any(|row| row.failed > 0) {
+        return Err(AppError::Incomplete("some items failed; see `wxpatrol report failures`".to_owned()));
+    }
+    Ok(Exit::Done)
 }
 
 fn sorted(checks: &[CheckName]) -> Vec<CheckName> {
     CheckName::ALL.iter().copied().filter(|check| checks.contains(check)).collect()
 }
 
-/// Works until the run is closed, with a progress line where a person looks on.
-pub(super) async fn watched(patrol: &Patrol, run: Uuid) -> Result<Option<(RunState, Option<String>)>, AppError> {
-    let work = patrol.work(Until::RunCloses(run));
-    if !std::io::stderr().is_terminal() {
-        return work.await.map_err(unfinished);
-    }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}") {
-        bar.set_style(style);
-    }
-    let began = Instant::now();
-    tokio::pin!(work);
-    let mut beat = tokio::time::interval(Duration::from_millis(200));
-    let ended = loop {
-        tokio::select! {
-            ended = &mut work => break ended,
-            _ = beat.tick() => {
-                bar.set_message(line(patrol.progress(), began.elapsed()));
-                bar.tick();
-            }
-        }
+/// Tables of several platforms as one whose rows begin with the platform; `None`: there are none.
+fn by_platform(tables: Vec<(&str, Table)>) -> Option<Table> {
+    let mut tables = tables.into_iter();
+    let with = |platform: &str, rows: Vec<Vec<Option<String>>>| {
+        let named = Some(platform.to_owned());
+        rows.into_iter().map(move |row| std::iter::once(named.clone()).chain(row).collect::<Vec<_>>())
     };
-    bar.finish_and_clear();
-    ended.map_err(unfinished)
-}
-
-/// Postgres went away when the run had begun.
-fn unfinished(error: StoreError) -> AppError {
-    AppError::Incomplete(format!("the run could not be followed to its end: {error}; the next run goes on"))
-}
-
-/// Done of eligible for each check, the rate, and what it waits for.
-fn line(progress: &Progress, elapsed: Duration) -> String {
-    let checks = progress.checks();
-    let recorded: u64 = checks.iter().map(|check| check.recorded).sum();
-    let mut parts: Vec<String> =
-        checks.iter().map(|check| format!("{} {}/{}", check.check, check.recorded, check.eligible)).collect();
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    parts.push(format!("{:.0}/s", recorded as f64 / elapsed.as_secs_f64().max(0.001)));
-    if progress.database_away() {
-        parts.push("waits for Postgres".to_owned());
-    } else if let Some(what) = progress.waiting() {
-        parts.push(format!("waits: {what}"));
+    let (platform, first) = tables.next()?;
+    let columns = std::iter::once(Column::new("platform", Kind::Text)).chain(first.columns).collect();
+    let mut whole = Table { title: first.title, columns, rows: with(platform, first.rows).collect() };
+    for (platform, table) in tables {
+        whole.rows.extend(with(platform, table.rows));
     }
-    parts.join("  ")
+    Some(whole)
 }
 
 /// The coverage of a run, for people and programs.

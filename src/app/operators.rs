@@ -26,8 +26,8 @@ type Pair = (String, String);
 impl App {
     /// Wants pairs.
     pub(super) async fn want(&self, flags: &Pairs) -> Result<Exit, AppError> {
-        let platform = self.platform_id().await?;
         let pairs = pairs(flags)?;
+        let platform = self.platform_of(&sides(&pairs)).await?;
         self.refuse_strangers(platform, &pairs).await?;
         let wanted = self.store.want(platform, &pairs, &who(), flags.dry_run).await?;
         let again = wanted.iter().filter(|wanted| **wanted == Wanted::Again).count();
@@ -38,8 +38,8 @@ impl App {
 
     /// Takes wishes back.
     pub(super) async fn unwant(&self, flags: &Pairs) -> Result<Exit, AppError> {
-        let platform = self.platform_id().await?;
         let pairs = pairs(flags)?;
+        let platform = self.platform_of(&sides(&pairs)).await?;
         let unwanted = self.store.unwant(platform, &pairs, true).await?;
         let strangers: Vec<String> = pairs
             .iter()
@@ -58,10 +58,7 @@ impl App {
 
     /// Every account of the pairs must be a known merchant of the right kind that is not withdrawn.
     async fn refuse_strangers(&self, platform: PlatformId, pairs: &[Pair]) -> Result<(), AppError> {
-        let mut appids: Vec<String> = pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect();
-        appids.sort();
-        appids.dedup();
-        let known = self.store.known_merchants(platform, &appids).await?;
+        let known = self.store.known_merchants(platform, &sides(pairs)).await?;
         let fault = |appid: &String, kind: Kind, word: &str| match known.get(appid) {
             None => Some(format!("{appid} is no known merchant")),
             Some(merchant) if merchant.withdrawn => Some(format!("{appid} withdrew its authorization")),
@@ -90,12 +87,12 @@ impl App {
 
     /// Grants one more ask.
     pub(super) async fn grant_asks(&self, flags: &Ask) -> Result<Exit, AppError> {
-        let platform = self.platform_id().await?;
         let appids = match (&flags.merchant, &flags.from) {
             (Some(appid), _) => vec![appid.clone()],
             (None, Some(input)) => appids(input)?,
             (None, None) => Vec::new(),
         };
+        let platform = self.platform_of(&appids).await?;
         let grants = self.store.grant_ask(platform, &appids).await?;
         let faults: Vec<String> = appids
             .iter()
@@ -123,8 +120,7 @@ impl App {
 
     /// Holds merchants, checks or endpoints.
     pub(super) async fn pause(&self, flags: &Pause) -> Result<Exit, AppError> {
-        let platform = self.platform_id().await?;
-        let targets = self.targets(platform, &flags.held).await?;
+        let (platform, targets) = self.targets(&flags.held).await?;
         let now = self.store.read_clock().await?;
         let until = flags.until.map(|until| until.resolve(now, self.config.time_zone));
         if until.is_some_and(|until| until <= now) {
@@ -139,8 +135,7 @@ impl App {
 
     /// Ends holds.
     pub(super) async fn resume(&self, flags: &Resume) -> Result<Exit, AppError> {
-        let platform = self.platform_id().await?;
-        let targets = self.targets(platform, &flags.held).await?;
+        let (platform, targets) = self.targets(&flags.held).await?;
         let ended = self.store.resume(platform, &targets).await?;
         tracing::info!(holds = ended, note = flags.note.as_deref(), by = who(), "resumed");
         if ended == 0 {
@@ -153,11 +148,13 @@ impl App {
         Ok(Exit::Done)
     }
 
-    async fn targets(&self, platform: PlatformId, held: &Held) -> Result<Vec<HoldTarget>, AppError> {
+    /// What is named, and the platform that it is of.
+    async fn targets(&self, held: &Held) -> Result<(PlatformId, Vec<HoldTarget>), AppError> {
         let merchants = match &held.from {
             Some(input) => appids(input)?,
             None => held.merchants.clone(),
         };
+        let platform = self.platform_of(&merchants).await?;
         let known = self.store.known_merchants(platform, &merchants).await?;
         let strangers: Vec<String> = merchants
             .iter()
@@ -174,7 +171,8 @@ impl App {
         let named = appids.iter().flat_map(|appid| {
             checks.iter().map(|check| HoldTarget { appid: appid.clone(), check: *check, endpoint: None })
         });
-        Ok(named.filter(|target| target.appid.is_some() || target.check.is_some()).chain(endpoints).collect())
+        let targets = named.filter(|target| target.appid.is_some() || target.check.is_some()).chain(endpoints);
+        Ok((platform, targets.collect()))
     }
 
     /// Stores the verify ticket from standard input.
@@ -206,7 +204,15 @@ fn who() -> String {
         .unwrap_or_else(|| "operator".to_owned())
 }
 
-fn refuse(command: &str, what_to_do: &str, mut faults: Vec<String>) -> Result<(), AppError> {
+/// Every appid of the pairs, once.
+fn sides(pairs: &[Pair]) -> Vec<String> {
+    let mut appids: Vec<String> = pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect();
+    appids.sort();
+    appids.dedup();
+    appids
+}
+
+pub(super) fn refuse(command: &str, what_to_do: &str, mut faults: Vec<String>) -> Result<(), AppError> {
     if faults.is_empty() {
         return Ok(());
     }

@@ -34,11 +34,17 @@ pub(super) async fn serve(flags: &Simulate, stop: CancellationToken) -> Result<E
         ("WXPATROL_COMPONENT_APPSECRET", plan.component_appsecret.clone()),
         ("WXPATROL_VERIFY_TICKET", plan.verify_ticket.clone()),
     ];
-    let simulated = SimulatedWechat::start(flags.addr, plan)
+    let others: Vec<Plan> = (1..flags.platforms).map(|number| plan.clone().as_platform(number)).collect();
+    let simulated = SimulatedWechat::start_with(flags.addr, plan, others.clone())
         .map_err(|error| AppError::Input(format!("the simulated WeChat can not listen on {}: {error}", flags.addr)))?;
     println!("export WXPATROL_WECHAT_BASE_URL={}", simulated.base_url());
     for (name, value) in settings {
         println!("export {name}='{value}'");
+    }
+    // Comments, so that the lines above can be handed to a shell as they are.
+    for Plan { component_appid, component_appsecret, verify_ticket, .. } in &others {
+        println!("# printf %s '{component_appsecret}' | wxpatrol platform add {component_appid}");
+        println!("# printf %s '{verify_ticket}' | wxpatrol ticket - --platform {component_appid}");
     }
     eprintln!("the simulated WeChat listens; its control paths are under /_sim/ (see README), Ctrl-C ends it");
     stop.cancelled().await;

@@ -1,18 +1,18 @@
 //! The status server: `/healthz`, `/readyz` and `/metrics`, without a token and without a secret.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::patrol::Patrol;
+use super::fleet::{Roster, Standing};
 
 /// What the pages show.
 #[derive(Clone)]
 struct Shown {
-    patrol: Arc<Patrol>,
+    roster: Roster,
     metrics: PrometheusHandle,
     stop: CancellationToken,
 }
@@ -23,13 +23,13 @@ struct Shown {
 /// The address can not be listened on.
 pub(super) async fn serve(
     addr: SocketAddr,
-    patrol: Patrol,
+    roster: Roster,
     metrics: PrometheusHandle,
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(addr).await?;
     tracing::info!(addr = %listener.local_addr()?, "the status server listens");
-    let shown = Shown { patrol: Arc::new(patrol), metrics, stop: stop.clone() };
+    let shown = Shown { roster, metrics, stop: stop.clone() };
     let upkeep = shown.metrics.clone();
     let pages = Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -53,28 +53,71 @@ pub(super) async fn serve(
     }))
 }
 
-/// 200 while work can be done, 503 with the reason otherwise.
+/// 200 while work can be done, 503 with the reason otherwise. Of several platforms one that works is enough, and every one
+/// is named with how it stands.
 async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
     if shown.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    if shown.patrol.progress().database_away() {
+    let standings = shown.roster.standings();
+    if database_away(&standings) {
         return (StatusCode::SERVICE_UNAVAILABLE, "waits for Postgres\n".to_owned());
     }
-    if let Some(reason) = shown.patrol.halted() {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("halted: {reason}\n"));
-    }
-    match shown.patrol.progress().waiting() {
-        Some(what) => (StatusCode::OK, format!("ready; waits: {what}\n")),
-        None => (StatusCode::OK, "ready\n".to_owned()),
+    let stand: Vec<(&String, Result<String, String>)> =
+        standings.iter().filter_map(|(platform, standing)| Some((platform, standing.works()?))).collect();
+    let code = match stand.iter().any(|(_, works)| works.is_ok()) {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let text = match stand.as_slice() {
+        [] => "no platform is patrolled\n".to_owned(),
+        [(_, Ok(text) | Err(text))] => format!("{text}\n"),
+        several => {
+            let mut text =
+                if code == StatusCode::OK { "ready\n" } else { "no platform can be worked for\n" }.to_owned();
+            for (platform, Ok(how) | Err(how)) in several {
+                writeln!(text, "{platform}: {how}").expect("writing to a string cannot fail");
+            }
+            text
+        }
+    };
+    (code, text)
+}
+
+impl Standing {
+    /// Whether the platform can be worked for, and how it stands; `None`: it is no concern of this process any more.
+    fn works(&self) -> Option<Result<String, String>> {
+        match self {
+            Self::Gone => None,
+            Self::Waits(reason) => Some(Err(format!("waits: {reason}"))),
+            Self::Patrols(patrol) => Some(match (patrol.halted(), patrol.progress().waiting()) {
+                (Some(reason), _) => Err(format!("halted: {reason}")),
+                (None, Some(what)) => Ok(format!("ready; waits: {what}")),
+                (None, None) => Ok("ready".to_owned()),
+            }),
+        }
     }
 }
 
+fn database_away(standings: &BTreeMap<String, Standing>) -> bool {
+    standings
+        .values()
+        .any(|standing| matches!(standing, Standing::Patrols(patrol) if patrol.progress().database_away()))
+}
+
 async fn rendered(State(shown): State<Shown>) -> String {
-    metrics::gauge!("wxpatrol_claims_under_way").set(shown.patrol.progress().under_way() as f64);
-    let away = if shown.patrol.progress().database_away() { 1.0 } else { 0.0 };
-    metrics::gauge!("wxpatrol_database_away").set(away);
-    let halted = if shown.patrol.halted().is_some() { 1.0 } else { 0.0 };
-    metrics::gauge!("wxpatrol_platform_halted").set(halted);
+    let standings = shown.roster.standings();
+    let number = |holds: bool| if holds { 1.0 } else { 0.0 };
+    metrics::gauge!("wxpatrol_database_away").set(number(database_away(&standings)));
+    for (platform, standing) in &standings {
+        let (under_way, halted) = match standing {
+            Standing::Patrols(patrol) => (patrol.progress().under_way(), patrol.halted().is_some()),
+            Standing::Waits(_) | Standing::Gone => (0, false),
+        };
+        let labels = [("platform", platform.clone())];
+        metrics::gauge!("wxpatrol_claims_under_way", &labels).set(under_way as f64);
+        metrics::gauge!("wxpatrol_platform_halted", &labels).set(number(halted));
+        metrics::gauge!("wxpatrol_platform_works", &labels).set(number(matches!(standing.works(), Some(Ok(_)))));
+    }
     shown.metrics.render()
 }

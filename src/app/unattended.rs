@@ -1,17 +1,18 @@
-//! `run`: unattended. Schedules ring, ticks become runs, every process works on every open run, until a signal comes.
+//! `run`: unattended. Schedules ring for each platform, ticks become runs, every process works on every open run, until a
+//! signal comes.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc;
 
-use super::{App, AppError, Exit, Ready, status_server};
+use super::{
+    App, AppError, Exit,
+    fleet::{self, Fleet, Post},
+    status_server,
+};
 use crate::{
     domain::CheckName,
-    patrol::{Patrol, Until},
     schedule::{self, Schedule},
     store::{StoreError, runs::Tick},
     telemetry,
@@ -31,10 +32,11 @@ impl App {
         let metrics = telemetry::install_metrics()
             .map_err(|error| AppError::Input(format!("the metrics could not be set up: {error}")))?;
         super::metric_words::describe();
-        let ready = self.ready().await?;
+        // Nothing to patrol is a fault of the start; what comes later is waited for.
+        self.members().await?;
         self.mind_the_identity().await;
-        let patrol = self.patrol(&ready, true);
-        let served = status_server::serve(self.config.status_addr, patrol.clone(), metrics, self.stop.clone())
+        let mut fleet = Fleet::default();
+        let served = status_server::serve(self.config.status_addr, fleet.roster(), metrics, self.stop.clone())
             .await
             .map_err(|error| {
                 AppError::Input(format!(
@@ -42,6 +44,7 @@ impl App {
                     self.config.status_addr
                 ))
             })?;
+        fleet.look(self).await?;
         let schedules = self.schedules();
         for schedule in &schedules {
             let next = schedule.cadence.next_after(self.store.now());
@@ -51,17 +54,12 @@ impl App {
         let mut alarm = schedule::alarm(ring)
             .await
             .map_err(|error| AppError::Input(format!("the alarm clock could not be set: {error}")))?;
-        let worker = {
-            let patrol = patrol.clone();
-            tokio::spawn(async move { patrol.work(Until::Stopped).await })
-        };
-        self.keep_ringing(&ready, &patrol, &schedules, &mut rings).await;
+        self.keep_ringing(&mut fleet, &schedules, &mut rings).await;
         alarm.shutdown().await.ok();
-        let worked =
-            worker.await.map_err(|error| AppError::Incomplete(format!("the engine ended in a bug: {error}")))?;
+        let ended = fleet.ended().await;
         served.await.ok();
         self.leave().await;
-        worked?;
+        ended?;
         tracing::info!("stopped in order");
         Ok(Exit::Done)
     }
@@ -75,18 +73,10 @@ impl App {
         checks.chain(sync).collect()
     }
 
-    /// Hears rings, and asks each schedule for its newest tick. Ticks that were missed while nobody listened for longer
-    /// than a beat count as one.
-    async fn keep_ringing(
-        &self,
-        ready: &Ready,
-        patrol: &Patrol,
-        schedules: &[Schedule],
-        rings: &mut mpsc::Receiver<()>,
-    ) {
-        let mut heard_until: HashMap<usize, DateTime<Utc>> = HashMap::new();
+    /// Hears rings, looks after the platforms, and asks each schedule of each for its newest tick.
+    async fn keep_ringing(&self, fleet: &mut Fleet, schedules: &[Schedule], rings: &mut mpsc::Receiver<()>) {
         let mut tidy_at = Instant::now();
-        let mut syncing: Option<tokio::task::JoinHandle<()>> = None;
+        let mut look_at = Instant::now() + fleet::LOOK;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -96,53 +86,63 @@ impl App {
                 tidy_at = Instant::now() + TIDY;
                 self.tidy().await;
             }
+            if look_at <= Instant::now() {
+                look_at = Instant::now() + fleet::LOOK;
+                if let Err(error) = fleet.look(self).await {
+                    tracing::warn!(%error, "the platforms could not be looked up; everything goes on as it was");
+                }
+            }
             let Ok(now) = self.store.read_clock().await else { continue };
-            for (index, schedule) in schedules.iter().enumerate() {
-                let since = match heard_until.get(&index) {
-                    Some(since) => *since,
-                    None => match self.store.last_tick(ready.platform.id, &schedule.name).await {
-                        // A restart catches up with the newest tick that nobody heard; a first start does not look back.
-                        Ok(last) => last.map_or(now, |last| (last + SECOND).max(now - CATCH_UP)),
-                        Err(_) => continue,
-                    },
-                };
-                heard_until.insert(index, since);
-                let Some(fire_at) = schedule::newest_tick(&schedule.cadence, since, now) else { continue };
-                match self.tick(ready, schedule, fire_at, &mut syncing).await {
-                    Ok(tick) => {
-                        heard_until.insert(index, fire_at + SECOND);
-                        let said = format!("{tick:?}").to_lowercase();
-                        tracing::info!(schedule = schedule.name, fire_at = %fire_at.to_rfc3339(), tick = said, "tick");
-                        patrol.look();
+            for post in fleet.posts() {
+                for schedule in schedules {
+                    if post.on(&schedule.name) {
+                        self.hear(post, schedule, now).await;
                     }
-                    // Not heard: the next ring tries the same tick again.
-                    Err(error) => tracing::warn!(schedule = schedule.name, %error, "the tick waits for Postgres"),
                 }
             }
         }
-        if let Some(syncing) = syncing {
-            syncing.await.ok();
+    }
+
+    /// Asks a schedule for its newest tick. Ticks that were missed while nobody listened for longer than a beat count as
+    /// one.
+    async fn hear(&self, post: &mut Post, schedule: &Schedule, now: DateTime<Utc>) {
+        let since = match post.heard_until.get(&schedule.name) {
+            Some(since) => *since,
+            None => match self.store.last_tick(post.ready.platform.id, &schedule.name).await {
+                // A restart catches up with the newest tick that nobody heard; a first start does not look back.
+                Ok(last) => last.map_or(now, |last| (last + SECOND).max(now - CATCH_UP)),
+                Err(_) => return,
+            },
+        };
+        post.heard_until.insert(schedule.name.clone(), since);
+        let Some(fire_at) = schedule::newest_tick(&schedule.cadence, since, now) else { return };
+        match self.tick(post, schedule, fire_at).await {
+            Ok(tick) => {
+                post.heard_until.insert(schedule.name.clone(), fire_at + SECOND);
+                let said = format!("{tick:?}").to_lowercase();
+                let platform = post.platform();
+                tracing::info!(platform, schedule = schedule.name, fire_at = %fire_at.to_rfc3339(), tick = said, "tick");
+                post.patrol.look();
+            }
+            // Not heard: the next ring tries the same tick again.
+            Err(error) => tracing::warn!(schedule = schedule.name, %error, "the tick waits for Postgres"),
         }
     }
 
-    async fn tick(
-        &self,
-        ready: &Ready,
-        schedule: &Schedule,
-        fire_at: DateTime<Utc>,
-        syncing: &mut Option<tokio::task::JoinHandle<()>>,
-    ) -> Result<Tick, StoreError> {
-        let platform = ready.platform.id;
+    async fn tick(&self, post: &mut Post, schedule: &Schedule, fire_at: DateTime<Utc>) -> Result<Tick, StoreError> {
+        let platform = post.ready.platform.id;
         if let Ok(check) = schedule.name.parse::<CheckName>() {
             return self.store.tick(platform, &schedule.name, fire_at, &[check], DEADLINE).await;
         }
         // A sync has no checks and so no coverage: its run row only makes the tick happen once over all processes.
         let tick = self.store.tick(platform, &schedule.name, fire_at, &[], DEADLINE).await?;
-        if tick == Tick::Opened && syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-            let sync = self.syncer(ready);
-            *syncing = Some(tokio::spawn(async move {
+        if tick == Tick::Opened && post.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+            let sync = self.syncer(&post.ready);
+            let platform = post.platform().to_owned();
+            post.syncing = Some(tokio::spawn(async move {
                 match sync.run().await {
                     Ok(synced) => tracing::info!(
+                        platform,
                         listed = synced.listed,
                         informed = synced.informed,
                         failed = synced.failed,
@@ -150,7 +150,9 @@ impl App {
                         complete = synced.complete,
                         "synced"
                     ),
-                    Err(error) => tracing::error!(%error, "the sync ended early; the next one goes on"),
+                    Err(error) => {
+                        tracing::error!(platform, %error, "the sync ended early; the next one goes on");
+                    }
                 }
             }));
         }

@@ -10,7 +10,10 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 #[cfg(feature = "demo")]
 use super::values::EndpointLimit;
-use super::values::{self, Input, ListFormat, Moment};
+use super::{
+    platform::PlatformArgs,
+    values::{self, Input, ListFormat, Moment},
+};
 use crate::{
     config,
     domain::{CheckName, Endpoint},
@@ -119,6 +122,13 @@ pub enum Command {
     ///
     /// Example: printf %s "$TICKET" | wxpatrol ticket -
     Ticket(Ticket),
+    /// Add, change and list the platforms of this installation
+    ///
+    /// One installation can patrol several platforms, each with its own credentials, merchants, limits and breaker. The one
+    /// that WXPATROL_COMPONENT_APPID names is one of them and need not be added.
+    ///
+    /// Example: wxpatrol platform add wx0123456789abcdef --secret-file /run/secrets/appsecret
+    Platform(PlatformArgs),
     /// Bring the database's schema up to date
     ///
     /// Applies the migrations that are missing, in order, each in a transaction where Postgres allows it. May be
@@ -192,6 +202,9 @@ pub struct Simulate {
     /// How many official accounts authorized the platform
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub official_accounts: u32,
+    /// How many platforms, each with so many merchants; what to export is said for the first, the others are added
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub platforms: u32,
     /// Decides everything that is made up; the same seed makes the same merchants
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,

@@ -72,6 +72,25 @@ fn commands_take_their_arguments() {
     assert_eq!(resume.held.endpoints, [Endpoint::WxampLink]);
 }
 
+#[test]
+fn a_platform_is_added_with_what_is_given_and_named_before_or_after_a_command() {
+    let line = format!(
+        "platform add {OA} --secret-file - --ticket-file ticket --event-key-file key --nickname shop \
+         --limit checkmobile=50/s --limit wxamplink_merchant=default --schedules phone,sync"
+    );
+    let Command::Platform(PlatformArgs { command: PlatformCommand::Add(add) }) = command(&line) else {
+        panic!("a platform")
+    };
+    assert_eq!((add.appid.as_str(), &add.secret_file), (OA, &Some(Input::Stdin)));
+    assert_eq!((add.ticket_file, add.event_token_file), (Some("ticket".into()), None));
+    assert_eq!(add.limits.len(), 2);
+    assert_eq!(add.schedules, Some(Scope::Only(["phone", "sync"].map(Into::into).into())));
+    for line in [format!("--once --platform {OA}"), format!("status --platform {OA}"), format!("--platform {OA} sync")]
+    {
+        assert_eq!(read(&line).unwrap().platform.as_deref(), Some(OA), "{line}");
+    }
+}
+
 #[cfg(feature = "demo")]
 #[test]
 fn the_simulated_wechat_takes_its_flags() {
@@ -116,10 +135,32 @@ fn lines_that_say_too_much_or_too_little_are_refused() {
         "import",
         "import -",
         "import merchants.txt",
-        "platform list",
+        "platform",
+        "platform add",
+        "platform add somebody",
+        "platform add wx0123456789abcdef fake-secret",
+        "platform add wx0123456789abcdef --ticket-file -",
+        "platform add wx0123456789abcdef --limit checkmobile=fast",
+        "platform add wx0123456789abcdef --schedules phones",
+        "platform list --platform wx0123456789abcdef",
+        "config --platform wx0123456789abcdef",
+        "status --platform somebody",
     ] {
         let error = read(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+/// The help of a command and of those below it.
+#[cfg(feature = "demo")]
+fn help_of(command: &mut clap::Command, above: &str, text: &mut String) {
+    if command.get_name() == "help" {
+        return;
+    }
+    let name = format!("{above} {}", command.get_name());
+    text.push_str(&format!("\n==== {name} ====\n\n{}", command.clone().term_width(100).render_long_help()));
+    for below in command.get_subcommands_mut() {
+        help_of(below, &name, text);
     }
 }
 
@@ -130,12 +171,8 @@ fn the_help_is_as_frozen() {
     let mut definition = Line::command().term_width(100);
     definition.build();
     let mut text = definition.render_long_help().to_string();
-    for command in definition.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-        let name = command.get_name().to_owned();
-        text.push_str(&format!(
-            "\n==== wxpatrol {name} ====\n\n{}",
-            command.clone().term_width(100).render_long_help()
-        ));
+    for command in definition.get_subcommands_mut() {
+        help_of(command, "wxpatrol", &mut text);
     }
     insta::with_settings!({snapshot_path => "../../tests/frozen", prepend_module_to_snapshot => false, omit_expression => true}, {
         insta::assert_snapshot!("help", text);
@@ -144,8 +181,10 @@ fn the_help_is_as_frozen() {
 
 #[test]
 fn every_command_teaches_with_an_example() {
-    for command in Line::command().get_subcommands() {
+    fn teaches(command: &clap::Command) {
         let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
         assert!(help.contains("Example: "), "{}", command.get_name());
+        command.get_subcommands().for_each(teaches);
     }
+    Line::command().get_subcommands().for_each(teaches);
 }

@@ -79,8 +79,13 @@ pub(super) fn platform<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> Opti
     const TICKET: &str = "WXPATROL_VERIFY_TICKET";
     let named = r.text(APPID).is_some();
     let faults_before = r.faults.len();
-    let component_appid = r.optional(APPID, "wx0123456789abcdef", "the platform's own appid", values::appid);
-    let secret = r.secret(SECRET, "the platform's secret");
+    let component_appid = r.optional(
+        APPID,
+        "wx0123456789abcdef",
+        "the appid of the platform that is named here; `wxpatrol platform add` adds others",
+        values::appid,
+    );
+    let secret = r.secret(SECRET, "that platform's secret; it goes before a stored one");
     let meaning = "a verify ticket to begin with; ignored once a newer one is stored";
     let verify_ticket = r.secret(TICKET, meaning).map(|given| given.secret);
     let secret_refused = r.faults.iter().skip(faults_before).any(|fault| fault.variable.starts_with(SECRET));

@@ -1,6 +1,6 @@
 //! The limits of every endpoint, for the platform as a whole and for each merchant.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use super::reader::Reader;
 use crate::domain::{Endpoint, Limit};
@@ -25,6 +25,16 @@ impl LimitSetting {
     }
 }
 
+impl fmt::Display for LimitSetting {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str(UNLIMITED),
+            Self::Limited(limit) => limit.fmt(f),
+        }
+    }
+}
+
 /// The limits that are in force.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -45,22 +55,32 @@ impl Limits {
         self.merchant.get(&endpoint).copied().unwrap_or(LimitSetting::Unlimited)
     }
 
+    /// The same with one of them replaced: that of each merchant, or that of the platform as a whole.
+    #[must_use]
+    pub fn with(mut self, endpoint: Endpoint, per_merchant: bool, setting: LimitSetting) -> Self {
+        let limits = if per_merchant { &mut self.merchant } else { &mut self.platform };
+        limits.insert(endpoint, setting);
+        self
+    }
+
     pub(super) fn read<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Self {
         let mut limits = Self { platform: HashMap::new(), merchant: HashMap::new() };
         for &endpoint in Endpoint::ALL {
             let defaults = defaults(endpoint);
             let name = format!("WXPATROL_LIMIT_{}", endpoint.name().to_uppercase());
             let platform = if defaults.variable {
-                let meaning =
-                    format!("calls to {endpoint} of the platform, all processes together", endpoint = endpoint.name());
-                reader.or_default(&name, defaults.platform, &meaning, setting)
+                let meaning = format!(
+                    "calls to {} of each platform without its own limit, all processes together",
+                    endpoint.name()
+                );
+                reader.or_default(&name, defaults.platform, &meaning, limit)
             } else {
-                setting(defaults.platform).expect("the defaults are limits")
+                limit(defaults.platform).expect("the defaults are limits")
             };
             limits.platform.insert(endpoint, platform);
             if let Some(default) = defaults.merchant {
                 let meaning = format!("calls to {} for one merchant", endpoint.name());
-                let merchant = reader.or_default(&format!("{name}_MERCHANT"), default, &meaning, setting);
+                let merchant = reader.or_default(&format!("{name}_MERCHANT"), default, &meaning, limit);
                 limits.merchant.insert(endpoint, merchant);
             }
         }
@@ -90,11 +110,39 @@ const fn defaults(endpoint: Endpoint) -> Defaults {
     Defaults { platform, merchant, variable }
 }
 
-fn setting(text: &str) -> Result<LimitSetting, String> {
-    if text == "unlimited" {
+const UNLIMITED: &str = "unlimited";
+
+/// A limit as the variables `WXPATROL_LIMIT_...` are written.
+///
+/// # Errors
+///
+/// The rule, when the text is no limit.
+pub fn limit(text: &str) -> Result<LimitSetting, String> {
+    if text == UNLIMITED {
         return Ok(LimitSetting::Unlimited);
     }
     text.parse()
         .map(LimitSetting::Limited)
         .map_err(|_| "must be unlimited, or a count and a unit: 200/s, 300/min, 10000/day, 200/s burst 20".to_owned())
+}
+
+/// What a limit is set for, as `checkmobile`, or `checkmobile_merchant` for that of each merchant: the names of the
+/// variables without `WXPATROL_LIMIT_`.
+///
+/// # Errors
+///
+/// The rule with every name, when there is no such limit to be set.
+pub fn limit_name(text: &str) -> Result<(Endpoint, bool), String> {
+    let settable = Endpoint::ALL.iter().filter(|endpoint| defaults(**endpoint).variable);
+    let names = settable.flat_map(|endpoint| {
+        let merchant =
+            defaults(*endpoint).merchant.map(|_| (format!("{}_merchant", endpoint.name()), (*endpoint, true)));
+        std::iter::once((endpoint.name().to_owned(), (*endpoint, false))).chain(merchant)
+    });
+    let names: Vec<(String, (Endpoint, bool))> = names.collect();
+    let lowered = text.to_lowercase();
+    names.iter().find(|(name, _)| *name == lowered).map(|(_, meant)| *meant).ok_or_else(|| {
+        let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        format!("must be the limit of one of {}", names.join(", "))
+    })
 }

@@ -141,6 +141,49 @@ pub fn appid(text: &str) -> Result<String, String> {
     }
 }
 
+/// A secret or a ticket: one word.
+///
+/// # Errors
+///
+/// The rule, which never repeats the text.
+pub fn secret_word(text: &SecretString) -> Result<(), String> {
+    let text = text.expose_secret();
+    if !text.is_empty() && text.len() <= 512 && text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("must be one word without white space".to_owned())
+    }
+}
+
+/// The token of an authorization event URL, as WeChat's console takes it.
+///
+/// # Errors
+///
+/// The rule, which never repeats the text.
+pub fn event_token(text: &SecretString) -> Result<(), String> {
+    let text = text.expose_secret();
+    if (3..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric()) {
+        Ok(())
+    } else {
+        Err("must be 3 to 32 letters or digits".to_owned())
+    }
+}
+
+/// The EncodingAESKey of an authorization event URL: 32 bytes in base64 without the sign at its end.
+///
+/// # Errors
+///
+/// The rule, which never repeats the text.
+pub fn event_key(text: &SecretString) -> Result<(), String> {
+    let text = text.expose_secret();
+    let base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+    if text.len() == 43 && text.chars().all(base64) {
+        Ok(())
+    } else {
+        Err("must be the EncodingAESKey of 43 letters and digits".to_owned())
+    }
+}
+
 /// 32 bytes in base64, padded or not.
 pub(super) fn encryption_key(text: &SecretString) -> Result<SecretBox<[u8; 32]>, String> {
     let engine = general_purpose::GeneralPurpose::new(

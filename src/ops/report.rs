@@ -22,8 +22,13 @@ pub(super) fn table(view: ViewRows) -> Table {
 }
 
 /// A view that this binary's own schema has.
-pub(super) async fn own(store: &Store, name: &str, wish: ViewWish<'_>) -> Result<Table, StoreError> {
-    let view = store.read_view(name, wish).await?;
+pub(super) async fn own(
+    store: &Store,
+    name: &str,
+    platform: Option<&str>,
+    wish: ViewWish<'_>,
+) -> Result<Table, StoreError> {
+    let view = store.read_view_of(name, platform, wish).await?;
     view.map(table)
         .ok_or_else(|| StoreError::Inconsistent(format!("the view wxpatrol.{name} is missing: run wxpatrol migrate")))
 }
@@ -41,20 +46,20 @@ pub async fn list(store: &Store) -> Result<Table, StoreError> {
     })
 }
 
-/// One report; `None`: there is none of that name.
+/// One report, of one platform or of all; `None`: there is none of that name.
 ///
 /// # Errors
 /// Postgres did not answer.
-pub async fn report(store: &Store, name: &str) -> Result<Option<Table>, StoreError> {
-    Ok(store.read_view(name, ViewWish::default()).await?.map(table))
+pub async fn report(store: &Store, platform: Option<&str>, name: &str) -> Result<Option<Table>, StoreError> {
+    Ok(store.read_view_of(name, platform, ViewWish::default()).await?.map(table))
 }
 
-/// The newest `runs_max` runs.
+/// The newest `runs_max` runs, of one platform or of all.
 ///
 /// # Errors
 /// Postgres did not answer.
-pub async fn runs(store: &Store, runs_max: u32) -> Result<Table, StoreError> {
-    own(store, "runs", ViewWish { equal: None, rows_max: Some(i64::from(runs_max)) }).await
+pub async fn runs(store: &Store, platform: Option<&str>, runs_max: u32) -> Result<Table, StoreError> {
+    own(store, "runs", platform, ViewWish { equal: None, rows_max: Some(i64::from(runs_max)) }).await
 }
 
 /// The coverage of one run, a row for each check. Empty: it is open still, or there is no such run.
@@ -63,7 +68,7 @@ pub async fn runs(store: &Store, runs_max: u32) -> Result<Table, StoreError> {
 /// Postgres did not answer.
 pub async fn coverage_of(store: &Store, run: uuid::Uuid) -> Result<Table, StoreError> {
     let run = run.to_string();
-    own(store, "coverage", ViewWish { equal: Some(("run_id", &run)), rows_max: None }).await
+    own(store, "coverage", None, ViewWish { equal: Some(("run_id", &run)), rows_max: None }).await
 }
 
 /// One merchant: who it is, what wants attention, its asks, its links.
@@ -83,10 +88,18 @@ pub async fn merchant(store: &Store, appid: &str) -> Result<Vec<Table>, StoreErr
         ("links", "mini_program"),
         ("failures", "appid"),
     ] {
-        let table = own(store, view, ViewWish { equal: Some((column, appid)), rows_max: Some(50) }).await?;
+        let table = own(store, view, None, ViewWish { equal: Some((column, appid)), rows_max: Some(50) }).await?;
         if view == "merchants" || !table.rows.is_empty() {
             tables.push(table);
         }
     }
     Ok(tables)
+}
+
+/// The platforms.
+///
+/// # Errors
+/// Postgres did not answer.
+pub async fn platforms(store: &Store) -> Result<Table, StoreError> {
+    own(store, "platforms", None, ViewWish::default()).await
 }

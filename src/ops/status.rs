@@ -31,6 +31,14 @@ fn titled(title: &str, columns: &[(&str, Kind)], rows: Vec<Vec<Option<String>>>)
     }
 }
 
+/// The rows of one platform, which their first column names.
+fn of(platform: Option<&str>, mut table: Table) -> Table {
+    if let Some(appid) = platform {
+        table.rows.retain(|row| row.first().is_some_and(|cell| cell.as_deref() == Some(appid)));
+    }
+    table
+}
+
 async fn platforms(store: &Store) -> Result<Table, StoreError> {
     let rows = store.platform_status().await?.into_iter().map(|row| {
         vec![
@@ -92,42 +100,50 @@ async fn checks(store: &Store) -> Result<Table, StoreError> {
 
 async fn schedules(store: &Store) -> Result<Table, StoreError> {
     let rows = store.schedule_status().await?.into_iter().map(|row| {
-        vec![Some(row.schedule), Some(instant(row.fire_at)), Some(age(row.age_secs)), Some(row.state), row.reason]
+        vec![
+            Some(row.platform),
+            Some(row.schedule),
+            Some(instant(row.fire_at)),
+            Some(age(row.age_secs)),
+            Some(row.state),
+            row.reason,
+        ]
     });
     let columns = [
+        ("platform", Kind::Text),
         ("schedule", Kind::Text),
         ("last_tick", Kind::Text),
         ("age", Kind::Text),
         ("state", Kind::Text),
         ("reason", Kind::Text),
     ];
-    Ok(titled("The newest run of each schedule", &columns, rows.collect()))
+    Ok(titled("The newest run of each platform's schedules", &columns, rows.collect()))
 }
 
 /// How things stand now: platforms, open runs, schedules, merchants, items, processes, and endpoints that are closed,
-/// slowed or held. Each table has a name, for programs.
+/// slowed or held; of one platform or of all. Each table has a name, for programs.
 ///
 /// # Errors
 /// Postgres did not answer.
-pub async fn status(store: &Store) -> Result<Vec<(&'static str, Table)>, StoreError> {
+pub async fn status(store: &Store, platform: Option<&str>) -> Result<Vec<(&'static str, Table)>, StoreError> {
     let open = ViewWish { equal: Some(("state", "open")), rows_max: None };
     let alive = ViewWish { equal: Some(("alive", "true")), rows_max: None };
-    let mut runs = report::own(store, "runs", open).await?;
+    let mut runs = report::own(store, "runs", platform, open).await?;
     runs.title = Some("Open runs".to_owned());
-    let mut processes = report::own(store, "processes", alive).await?;
+    let mut processes = report::own(store, "processes", None, alive).await?;
     processes.title = Some("Live processes".to_owned());
-    let mut limits = report::own(store, "limits", ViewWish::default()).await?;
+    let mut limits = report::own(store, "limits", platform, ViewWish::default()).await?;
     limits.title = Some("Endpoints that are closed, slowed or held".to_owned());
     let place = |name| limits.columns.iter().position(|column| column.name == name);
     let (slow, held) = (place("slow_until"), place("held"));
     let cell = |row: &[Option<String>], place: Option<usize>| place.and_then(|place| row.get(place).cloned().flatten());
     limits.rows.retain(|row| cell(row, slow).is_some() || cell(row, held).as_deref() == Some("true"));
     Ok(vec![
-        ("platforms", platforms(store).await?),
+        ("platforms", of(platform, platforms(store).await?)),
         ("open_runs", runs),
-        ("schedules", schedules(store).await?),
-        ("merchants", merchants(store).await?),
-        ("checks", checks(store).await?),
+        ("schedules", of(platform, schedules(store).await?)),
+        ("merchants", of(platform, merchants(store).await?)),
+        ("checks", of(platform, checks(store).await?)),
         ("processes", processes),
         ("limits", limits),
     ])

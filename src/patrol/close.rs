@@ -45,6 +45,7 @@ async fn tell_due(inner: &Inner, run: &OpenRun) -> Result<(), StoreError> {
             let refreshes = u64::try_from(count.refreshes).unwrap_or(0);
             let takes = pace(check.endpoint(), calls).max(pace(Endpoint::ApiAuthorizerToken, refreshes));
             tracing::info!(
+                platform = inner.platform.component_appid,
                 run.id = %run.run_id,
                 check.name = check.name(),
                 calls = count.items,
@@ -113,6 +114,7 @@ async fn close(
     let coverage = inner.store.coverage(run.run_id).await?;
     for row in &coverage {
         tracing::info!(
+            platform = inner.platform.component_appid,
             run.id = %run.run_id,
             check.name = row.check_name,
             total = row.total,
@@ -129,8 +131,9 @@ async fn close(
     }
     let name: &'static str = state.into();
     let schedule = run.schedule.as_deref().unwrap_or("once");
-    tracing::info!(run.id = %run.run_id, run.schedule = schedule, run.state = name, reason, "run closed");
-    metrics::counter!("wxpatrol_runs_total", "state" => name).increment(1);
+    let platform = inner.platform.component_appid.as_str();
+    tracing::info!(platform, run.id = %run.run_id, run.schedule = schedule, run.state = name, reason, "run closed");
+    metrics::counter!("wxpatrol_runs_total", "platform" => inner.label.clone(), "state" => name).increment(1);
     Ok(())
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, St
         return Ok(Consulted::Probing);
     }
     if inner.store.take_probe(platform, until != Until::Stopped).await? {
-        tracing::info!(platform.id = platform, "probing the halted platform with one merchant");
+        tracing::info!(platform = inner.platform.component_appid, "probing the halted platform with one merchant");
         inner.progress.set_probing(true);
         return Ok(Consulted::Probing);
     }
@@ -94,7 +94,7 @@ impl Inner {
         if self.progress.probing() {
             self.progress.set_probing(false);
             match Box::pin(self.store.close_breaker(self.platform.id)).await {
-                Ok(_) => tracing::info!(platform.id = self.platform.id, "the platform works again"),
+                Ok(_) => tracing::info!(platform = self.platform.component_appid, "the platform works again"),
                 Err(error) => tracing::warn!(%error, "the breaker could not be closed"),
             }
             self.look.notify_one();
@@ -114,7 +114,8 @@ impl Inner {
             return true;
         }
         let reason = reason(check, error);
-        tracing::error!(platform.id = self.platform.id, errcode = error.errcode(), reason, "the platform is halted");
+        let platform = self.platform.component_appid.as_str();
+        tracing::error!(platform, errcode = error.errcode(), reason, "the platform is halted");
         if let Err(error) = self.store.open_breaker(self.platform.id, error.errcode(), &reason).await {
             tracing::warn!(%error, "the breaker could not be written; the next halt writes it");
             self.halt.open.store(false, Ordering::Relaxed);

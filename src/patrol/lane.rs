@@ -179,7 +179,9 @@ async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: us
             if !claims.is_empty() {
                 inner.leases.watch(&claims);
                 inner.progress.claimed(check, claims.len() as u64);
-                metrics::counter!("wxpatrol_claims_total", "check" => check.name()).increment(claims.len() as u64);
+                let claimed = claims.len() as u64;
+                metrics::counter!("wxpatrol_claims_total", "platform" => inner.label.clone(), "check" => check.name())
+                    .increment(claimed);
             }
             claims
         }

@@ -48,8 +48,8 @@ pub use progress::{CheckProgress, Progress};
 /// What the engine is told by the configuration.
 #[derive(Debug, Clone)]
 pub struct PatrolSettings {
-    /// Calls in flight at most.
-    pub calls_max: usize,
+    /// Calls in flight at most, shared by the engines of all platforms in this process.
+    pub slots: Arc<Semaphore>,
     /// How long one call may take in all, its one repeat with a fresh token included twice.
     pub call_deadline: Duration,
     /// The limits of the platform's endpoints; an endpoint without one is not limited.
@@ -80,6 +80,8 @@ struct Inner {
     store: Store,
     wire: Wire,
     platform: Platform,
+    /// The platform's appid as a label of metrics, which costs no copy of the text.
+    label: metrics::SharedString,
     checks: Vec<Box<dyn Check>>,
     settings: PatrolSettings,
     slots: Arc<Semaphore>,
@@ -119,7 +121,7 @@ impl Patrol {
         let refreshes = lane::window(&settings, Endpoint::ApiAuthorizerToken, store.lease()).min(256);
         let inner = Inner {
             checks: checks::all(settings.ask_policy.cooldown),
-            slots: Arc::new(Semaphore::new(settings.calls_max)),
+            slots: Arc::clone(&settings.slots),
             refreshes: Arc::new(Semaphore::new(refreshes)),
             halt: halt::HaltWatch::default(),
             slow_downs: closures::SlowDowns::default(),
@@ -129,6 +131,7 @@ impl Patrol {
             progress: Progress::default(),
             recorded: Notify::new(),
             look: Notify::new(),
+            label: Arc::<str>::from(platform.component_appid.as_str()).into(),
             store,
             wire,
             platform,

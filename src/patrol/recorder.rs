@@ -93,7 +93,7 @@ async fn record(inner: &Inner, batch: Vec<Settled>) {
             Ok(recorded) => {
                 for (settled, written) in part.iter().zip(recorded.written) {
                     inner.progress.recorded(settled.key.check, written);
-                    count(settled, written);
+                    count(inner, settled, written);
                     if !written {
                         tracing::debug!(
                             merchant.id = settled.key.appid,
@@ -145,7 +145,9 @@ fn unstorable(inner: &Inner, settled: Settled) -> Settled {
     }
 }
 
-fn count(settled: &Settled, written: bool) {
+fn count(inner: &Inner, settled: &Settled, written: bool) {
     let outcome = if written { settled.outcome.name().unwrap_or("back") } else { "lease_lost" };
-    metrics::counter!("wxpatrol_items_total", "check" => settled.key.check.name(), "outcome" => outcome).increment(1);
+    let (platform, check) = (inner.label.clone(), settled.key.check.name());
+    metrics::counter!("wxpatrol_items_total", "platform" => platform, "check" => check, "outcome" => outcome)
+        .increment(1);
 }

@@ -56,8 +56,9 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
     let answer = inner.wire.call_with_token(&inner.platform, &claim.key.appid, token, &request, deadline).await;
     let moment = Moment { began_at, now: inner.now() };
     let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
-    let labels = [("endpoint", request.endpoint().name()), ("class", class.name())];
-    metrics::histogram!("wxpatrol_call_seconds", &labels).record(answer.latency.as_secs_f64());
+    let (platform, endpoint) = (inner.label.clone(), request.endpoint().name());
+    metrics::histogram!("wxpatrol_call_seconds", "platform" => platform, "endpoint" => endpoint, "class" => class.name())
+        .record(answer.latency.as_secs_f64());
     if let Err(error) = &answer.result {
         tracing::debug!(
             run.id = inner.progress.run().map(|run| run.to_string()),

@@ -58,7 +58,8 @@ fn sets(sets: Option<&Vec<i32>>) -> Option<String> {
 }
 
 impl Store {
-    /// The platform's row number; makes the row when there is none.
+    /// The row number of the platform that this process's environment names; makes the row when there is none, and
+    /// remembers that it was named. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.

@@ -17,6 +17,7 @@ pub mod merchants;
 pub mod migrate;
 pub mod operator;
 pub mod plan;
+pub mod platforms;
 pub mod process;
 pub mod record;
 pub mod results;

@@ -55,6 +55,8 @@ pub struct CheckStatus {
 /// The newest tick of a schedule.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct ScheduleStatus {
+    /// The component's appid.
+    pub platform: String,
     /// The schedule.
     pub schedule: String,
     /// The instant of its newest tick.
@@ -92,7 +94,7 @@ impl Store {
         Ok(sqlx::query_as(include_str!("sql/status_checks.sql")).fetch_all(&self.pool).await?)
     }
 
-    /// The newest tick of each schedule.
+    /// The newest tick of each schedule of each platform.
     ///
     /// # Errors
     /// Postgres did not answer.

@@ -2,6 +2,7 @@
 
 mod listing;
 mod operator;
+mod platforms;
 mod upkeep;
 mod views;
 
@@ -160,6 +161,9 @@ async fn constraints_refuse_rows_that_cannot_be() {
         "update intent set number = 0",
         "update platform set halted_at = clock()",
         "insert into rehearsal_clock (only_row) values (true)",
+        "insert into platform_limit (platform_id, endpoint, limit_text) values (1, 'checkmobile', '0/s')",
+        "update platform set nickname = ''",
+        "update platform set schedules = '{phone,null}'",
     ] {
         let error = database.store.pool.execute(statement).await.expect_err(statement);
         refusals.push(error.as_database_error().and_then(|error| error.constraint()).unwrap_or_default().to_owned());
@@ -179,6 +183,9 @@ async fn constraints_refuse_rows_that_cannot_be() {
         "numbers_count_from_one",
         "a_halt_has_its_probe",
         "rehearsal_clock_pkey",
+        "limit_text_is_a_limit",
+        "a_nickname_is_not_empty",
+        "schedules_are_words",
     ];
     assert_eq!(refusals, expected);
 }

@@ -109,23 +109,40 @@ impl Store {
     /// # Errors
     /// Postgres did not answer, the view has no such column, or the wanted value is none of the column's type.
     pub async fn read_view(&self, view: &str, wish: ViewWish<'_>) -> Result<Option<ViewRows>, StoreError> {
+        self.read_view_of(view, None, wish).await
+    }
+
+    /// The same of one platform, by its appid. A view that is not told apart by platforms is read whole.
+    ///
+    /// # Errors
+    /// As [`Store::read_view`].
+    pub async fn read_view_of(
+        &self,
+        view: &str,
+        platform: Option<&str>,
+        wish: ViewWish<'_>,
+    ) -> Result<Option<ViewRows>, StoreError> {
         let catalog: Vec<CatalogColumn> =
             sqlx::query_as(include_str!("sql/view_columns.sql")).bind(view).fetch_all(&self.pool).await?;
         let Some(first) = catalog.first() else { return Ok(None) };
         let title = first.title.clone();
         let cells: Vec<String> = catalog.iter().map(CatalogColumn::expression).collect();
         let mut statement = format!("select array[{}]::text[] from wxpatrol.{}", cells.join(", "), quoted(view));
-        if let Some((wanted, _)) = wish.equal {
-            let Some(column) = catalog.iter().find(|column| column.name == wanted) else {
-                return Err(StoreError::Inconsistent(format!("the view {view} has no column {wanted}")));
+        let platform = platform.filter(|_| catalog.iter().any(|column| column.name == "platform"));
+        let wanted: Vec<(&str, &str)> =
+            wish.equal.into_iter().chain(platform.map(|appid| ("platform", appid))).collect();
+        for (number, (name, _)) in (2..).zip(&wanted) {
+            let Some(column) = catalog.iter().find(|column| column.name == *name) else {
+                return Err(StoreError::Inconsistent(format!("the view {view} has no column {name}")));
             };
-            write!(statement, " where {} = cast($2::text as {})", quoted(&column.name), column.type_name)
+            let word = if number == 2 { "where" } else { "and" };
+            write!(statement, " {word} {} = cast(${number}::text as {})", quoted(&column.name), column.type_name)
                 .expect("writing to a string cannot fail");
         }
         statement.push_str(" limit $1");
         let mut query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(wish.rows_max);
-        if let Some((_, value)) = wish.equal {
-            query = query.bind(value);
+        for (_, value) in &wanted {
+            query = query.bind(*value);
         }
         let rows: Vec<Vec<Option<String>>> = query.fetch_all(&self.pool).await?;
         let columns = catalog

@@ -63,7 +63,7 @@ fn assert_none_in(world: &World, place: &str, text: &str) {
     assert!(!text.contains("access_token="), "a query is in {place}");
 }
 
-async fn page(address: &str, path: &str) -> String {
+pub(crate) async fn page(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
--- leases_return.sql: everything that this process still leases comes due as it was, at an orderly end.
+-- leases_return.sql: everything of a platform that this process still leases comes due as it was, at an orderly end.
 -- $1 process, $2 platform. Served by item_due: a leased item is still due there.
 update item
    set leased_by = null,

@@ -73,6 +73,7 @@ async fn each_trouble_stands_in_attention_once_with_what_to_do() {
         ("kind_unknown", "wxwhat"),
         ("link_blocked", "wxoa"),
         ("permission", "wxmini2"),
+        ("secret_missing", ""),
         ("ticket_expiring", ""),
         ("token_lost", "wxmini1"),
         ("unknown_errcode", ""),
@@ -181,13 +182,14 @@ async fn reports_and_status_are_tables_of_what_the_views_say() {
     let store = &database.store;
     store.beat(None).await.unwrap();
     assert_eq!(report::list(store).await.unwrap().rows.len(), store.views().await.unwrap().len());
-    assert_eq!(report::report(store, "no_such_report").await.unwrap(), None);
-    assert_eq!(report::runs(store, 5).await.unwrap().rows.len(), 1);
+    assert_eq!(report::report(store, None, "no_such_report").await.unwrap(), None);
+    assert_eq!(report::runs(store, None, 5).await.unwrap().rows.len(), 1);
     let run = uuid::Uuid::from_u128(10);
     assert_eq!(report::coverage_of(store, run).await.unwrap().rows.len(), 2);
     let tables = report::merchant(store, "wxmini1").await.unwrap();
     assert_eq!(tables.len(), 8);
-    let counts: Vec<usize> = status::status(store).await.unwrap().iter().map(|(_, table)| table.rows.len()).collect();
+    let counts: Vec<usize> =
+        status::status(store, None).await.unwrap().iter().map(|(_, table)| table.rows.len()).collect();
     // Platform; no open run; one schedule; three kinds; five checks; this process; the closed endpoint.
     assert_eq!(counts, [1, 0, 1, 3, 5, 1, 1]);
 }

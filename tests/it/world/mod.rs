@@ -38,8 +38,10 @@ const FAST: &str = "unlimited";
 pub struct World {
     /// The database.
     pub database: TestDatabase,
-    /// The simulated WeChat's script and read-out.
+    /// The simulated WeChat's script and read-out, of the platform that the settings name.
     pub wechat: Arc<simulate::World>,
+    /// The same of its other platforms.
+    pub others: Vec<Arc<simulate::World>>,
     /// Its address is in the settings; it ends with the world.
     _server: SimulatedWechat,
     settings: BTreeMap<String, String>,
@@ -86,8 +88,13 @@ pub fn wish(checks: &[CheckName]) -> RunWish {
 impl World {
     /// An empty database and a WeChat that nobody has called.
     pub async fn new(plan: Plan) -> Self {
+        Self::several(plan, Vec::new()).await
+    }
+
+    /// The same with other platforms, which are not added yet.
+    pub async fn several(plan: Plan, others: Vec<Plan>) -> Self {
         let database = TestDatabase::new().await;
-        let server = SimulatedWechat::start(([127, 0, 0, 1], 0).into(), plan.clone()).unwrap();
+        let server = SimulatedWechat::start_with(([127, 0, 0, 1], 0).into(), plan.clone(), others).unwrap();
         let mut settings: BTreeMap<String, String> = [
             ("DATABASE_URL", database.url()),
             // Forty-three characters that hold 32 bytes of 7, as in the test's own store.
@@ -109,7 +116,27 @@ impl World {
         for endpoint in ["AUTHORIZER_TOKEN", "GET_AUTHORIZER_INFO", "GET_AUTHORIZER_LIST"] {
             settings.insert(format!("WXPATROL_LIMIT_API_{endpoint}"), FAST.to_owned());
         }
-        Self { database, wechat: server.world(), _server: server, settings }
+        let others = server.worlds().split_off(1);
+        Self { database, wechat: server.world(), others, _server: server, settings }
+    }
+
+    /// Two platforms of the same plan, whose merchants have the same appids; both added and synced.
+    pub async fn twins(plan: Plan) -> Self {
+        let world = Self::several(plan.clone(), vec![plan.as_platform(1)]).await;
+        world.add(&world.others[0], &[]).await;
+        let synced = world.program(&["sync"]).await;
+        assert_eq!(synced.code, Some(0), "{}", synced.everything());
+        world
+    }
+
+    /// Adds a platform through the real command, with its secret on standard input, and hands its ticket over.
+    pub async fn add(&self, platform: &simulate::World, more: &[&str]) {
+        let Plan { component_appid, component_appsecret, verify_ticket, .. } = platform.plan();
+        let arguments = [&["platform", "add", component_appid], more].concat();
+        let added = self.program_reading(&arguments, component_appsecret).await;
+        assert_eq!(added.code, Some(0), "{}", added.everything());
+        let handed = self.program_reading(&["ticket", "-", "--platform", component_appid], verify_ticket).await;
+        assert_eq!(handed.code, Some(0), "{}", handed.everything());
     }
 
     /// A platform whose merchants are known, through the real sync.
@@ -153,7 +180,7 @@ impl World {
     /// Merchants from the simulated WeChat's list.
     pub async fn sync(&self) -> Synced {
         let app = self.app().await;
-        let Ready { platform, wire } = app.ready().await.unwrap();
+        let Ready { platform, wire, .. } = app.ready().await.unwrap();
         let sync = Sync { store: app.store.clone(), wire, platform, stop: CancellationToken::new() };
         let synced = sync.run().await.unwrap();
         app.store.close().await;

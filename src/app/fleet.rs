@@ -1,0 +1,219 @@
+//! The platforms that an unattended process patrols: each with an engine of its own, taken up when it is added or can
+//! work again, left in order when it is disabled, and taken up anew when its settings change. What one platform lacks
+//! stops no other: it is said, shown, and tried again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
+
+use super::{App, AppError, Ready, platforms::Member};
+use crate::{
+    domain::PlatformId,
+    patrol::{Patrol, Until},
+    store::StoreError,
+};
+
+/// How often the platforms are looked up: a new one is patrolled, and one in trouble tried again, within this.
+pub(super) const LOOK: Duration = Duration::from_secs(10);
+
+/// How a platform stands in this process.
+#[derive(Clone)]
+pub(super) enum Standing {
+    /// It is patrolled.
+    Patrols(Patrol),
+    /// It can not be, and why.
+    Waits(String),
+    /// It is patrolled no more.
+    Gone,
+}
+
+/// How every platform stands, by its appid: what the status server shows. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Roster(Arc<RwLock<BTreeMap<String, Standing>>>);
+
+impl Roster {
+    /// How every platform stands that this process has ever looked at.
+    pub(super) fn standings(&self) -> BTreeMap<String, Standing> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the new standings, and says aloud which platform has begun or ceased to wait.
+    fn take(&self, mut now: BTreeMap<String, Standing>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (platform, standing) in &now {
+            match (standing, known.get(platform)) {
+                (Standing::Waits(reason), Some(Standing::Waits(before))) if reason == before => {}
+                (Standing::Waits(reason), _) => tracing::error!(platform, reason, "the platform can not be patrolled"),
+                (Standing::Patrols(_), None | Some(Standing::Waits(_) | Standing::Gone)) => {
+                    tracing::info!(platform, "the platform is patrolled");
+                }
+                (Standing::Patrols(_) | Standing::Gone, _) => {}
+            }
+        }
+        for platform in known.keys() {
+            now.entry(platform.clone()).or_insert(Standing::Gone);
+        }
+        *known = now;
+    }
+}
+
+/// One platform under patrol.
+pub(super) struct Post {
+    member: Member,
+    pub ready: Ready,
+    pub patrol: Patrol,
+    worker: JoinHandle<Result<(), StoreError>>,
+    /// Until when each schedule was heard.
+    pub heard_until: HashMap<String, DateTime<Utc>>,
+    pub syncing: Option<JoinHandle<()>>,
+    leaving: bool,
+}
+
+impl Post {
+    fn new(app: &App, member: Member, ready: Ready) -> Self {
+        let patrol = app.patrol(&ready, true);
+        let worker = {
+            let patrol = patrol.clone();
+            tokio::spawn(async move { patrol.work(Until::Stopped).await.map(drop) })
+        };
+        Self { member, ready, patrol, worker, heard_until: HashMap::new(), syncing: None, leaving: false }
+    }
+
+    /// Its appid.
+    pub(super) fn platform(&self) -> &str {
+        self.member.appid()
+    }
+
+    /// Whether a schedule is on for it.
+    pub(super) fn on(&self, schedule: &str) -> bool {
+        self.member.on(schedule)
+    }
+
+    fn over(&self) -> bool {
+        self.worker.is_finished() && self.syncing.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for its end.
+    async fn ended(self) -> Result<(), AppError> {
+        let worked =
+            self.worker.await.map_err(|error| AppError::Incomplete(format!("the engine ended in a bug: {error}")))?;
+        if let Some(syncing) = self.syncing {
+            syncing.await.ok();
+        }
+        worked?;
+        Ok(())
+    }
+}
+
+/// The platforms under patrol.
+#[derive(Default)]
+pub(super) struct Fleet {
+    posts: BTreeMap<PlatformId, Post>,
+    roster: Roster,
+}
+
+impl Fleet {
+    /// What the status server shows.
+    pub(super) fn roster(&self) -> Roster {
+        self.roster.clone()
+    }
+
+    /// The platforms under patrol that are not being left.
+    pub(super) fn posts(&mut self) -> impl Iterator<Item = &mut Post> {
+        self.posts.values_mut().filter(|post| !post.leaving)
+    }
+
+    /// Looks up the platforms, and takes up and leaves what is to be. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer: everything goes on as it was.
+    pub(super) async fn look(&mut self, app: &App) -> Result<(), StoreError> {
+        let members = app.patrolled().await?;
+        self.bury().await;
+        for post in self.posts.values_mut().filter(|post| !post.leaving) {
+            let row = &post.member.row;
+            let same = members.iter().any(|member| member.row.id == row.id && member.row.patrolled_as(row));
+            if !same {
+                tracing::info!(
+                    platform = post.member.appid(),
+                    "the platform's settings changed; its patrol ends in order"
+                );
+                post.leaving = true;
+                post.ready.stop.cancel();
+            }
+        }
+        let mut standings = BTreeMap::new();
+        for member in members {
+            let appid = member.appid().to_owned();
+            let standing = match self.posts.get(&member.row.id) {
+                Some(post) => Standing::Patrols(post.patrol.clone()),
+                None => match app.ready_for(&member).await {
+                    Ok(ready) => {
+                        let post = Post::new(app, member, ready);
+                        let standing = Standing::Patrols(post.patrol.clone());
+                        self.posts.insert(post.member.row.id, post);
+                        standing
+                    }
+                    Err(AppError::Store(error @ (StoreError::Postgres(_) | StoreError::Collision(_)))) => {
+                        return Err(error);
+                    }
+                    Err(error) => Standing::Waits(error.to_string()),
+                },
+            };
+            standings.insert(appid, standing);
+        }
+        self.roster.take(standings);
+        Ok(())
+    }
+
+    /// Takes away the engines that have ended. One that ended by itself is taken up again by the same look.
+    async fn bury(&mut self) {
+        let over: Vec<PlatformId> = self.posts.iter().filter(|(_, post)| post.over()).map(|(id, _)| *id).collect();
+        for post in over.into_iter().filter_map(|id| self.posts.remove(&id)) {
+            let (platform, leaving) = (post.platform().to_owned(), post.leaving);
+            match post.ended().await {
+                Ok(()) if leaving => tracing::info!(platform, "the platform's patrol has ended in order"),
+                Ok(()) => tracing::error!(platform, "the platform's patrol has ended by itself; it begins anew"),
+                Err(error) => tracing::error!(platform, %error, "the platform's patrol has ended; it begins anew"),
+            }
+        }
+    }
+
+    /// Waits until every engine has ended; the app's signal has told them to.
+    ///
+    /// # Errors
+    /// The first that did not end in order.
+    pub(super) async fn ended(self) -> Result<(), AppError> {
+        let mut first = Ok(());
+        for post in self.posts.into_values() {
+            let ended = post.ended().await;
+            if first.is_ok() {
+                first = ended;
+            }
+        }
+        first
+    }
+}
+
+impl App {
+    /// The platforms that an unattended process is to patrol, or to name as one that it can not: the enabled ones, but for
+    /// those whose secret only another process has.
+    async fn patrolled(&self) -> Result<Vec<Member>, StoreError> {
+        let known = match self.known_platforms().await {
+            Ok(known) => known,
+            Err(AppError::Store(error)) => return Err(error),
+            Err(error) => return Err(StoreError::Inconsistent(error.to_string())),
+        };
+        let wanted = |member: &Member| {
+            member.row.enabled
+                && (member.has_secret() || !member.row.named_lately)
+                && self.named.as_ref().is_none_or(|named| named == member.appid())
+        };
+        Ok(known.into_iter().filter(wanted).collect())
+    }
+}
