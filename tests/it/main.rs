@@ -17,6 +17,7 @@ mod messages;
 mod oddities;
 mod once;
 mod outages;
+mod platforms;
 mod secrets;
 mod shutdown;
 mod ticks;
