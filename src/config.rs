@@ -24,7 +24,7 @@ pub use cadence::Cadence;
 pub use fault::{ConfigError, Fault};
 pub use limits::{LimitSetting, Limits, limit, limit_name};
 pub use reader::{Setting, Source};
-pub use values::{appid, duration, event_key, event_token, secret_word};
+pub use values::{appid, duration, event_key, event_token, platform_secret, secret_word};
 
 use crate::{domain::CheckName, store::retention::Keep};
 use reader::Reader;
@@ -69,7 +69,7 @@ pub struct Config {
     pub status_addr: SocketAddr,
     /// How long a claim holds; at least [`LEASE_MIN`].
     pub lease: Duration,
-    /// Calls in flight in this process; at least 1.
+    /// Calls in flight of each platform in this process; at least 1.
     pub calls_max: usize,
     /// When nobody is messaged, in platform time; `None`: messages at any hour.
     pub quiet_hours: Option<QuietHours>,
@@ -230,7 +230,7 @@ impl Config {
         let calls_max = r.or_default(
             "WXPATROL_CALLS_MAX",
             "64",
-            "calls in flight in each process at most, over all platforms",
+            "calls in flight of each platform in each process at most",
             values::number_within(1, 4_096),
         );
         let quiet_hours = r.or_default_unless_empty(

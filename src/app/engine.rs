@@ -135,7 +135,7 @@ impl App {
     pub fn patrol(&self, ready: &Ready, messages: bool) -> Patrol {
         let config = &self.config;
         let settings = PatrolSettings {
-            slots: Arc::clone(&self.slots),
+            calls_max: config.calls_max,
             call_deadline: CALL_DEADLINE,
             limits: ready.platform_limits(),
             merchant_limits: ready.merchant_limits(),

@@ -137,14 +137,15 @@ impl Fleet {
         self.bury().await;
         for post in self.posts.values_mut().filter(|post| !post.leaving) {
             let row = &post.member.row;
-            let same = members.iter().any(|member| member.row.id == row.id && member.row.patrolled_as(row));
-            if !same {
-                tracing::info!(
-                    platform = post.member.appid(),
-                    "the platform's settings changed; its patrol ends in order"
-                );
-                post.leaving = true;
-                post.ready.stop.cancel();
+            match members.iter().find(|member| member.row.id == row.id && member.row.patrolled_as(row)) {
+                // Its schedules may be others.
+                Some(member) => post.member = member.clone(),
+                None => {
+                    let platform = post.member.appid();
+                    tracing::info!(platform, "the platform's settings changed; its patrol ends in order");
+                    post.leaving = true;
+                    post.ready.stop.cancel();
+                }
             }
         }
         let mut standings = BTreeMap::new();

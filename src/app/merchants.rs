@@ -11,7 +11,7 @@ impl App {
     pub(super) async fn sync(&self) -> Result<Exit, AppError> {
         let members = self.members().await?;
         let several = members.len() > 1;
-        let synced = join_all(members.iter().map(async |member| {
+        let synced = join_all(members.iter().map(|member| async move {
             let ready = self.ready_for(member).await?;
             self.syncer(&ready).run().await.map_err(said)
         }))

@@ -22,10 +22,9 @@ mod status_server;
 mod unattended;
 mod watch;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use secrecy::SecretBox;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use engine::Ready;
@@ -56,8 +55,6 @@ pub struct App {
     named: Option<String>,
     /// The HTTP client that all platforms share.
     wechat: OnceLock<Wechat>,
-    /// Calls in flight in this process, over all platforms.
-    slots: Arc<Semaphore>,
     #[cfg(feature = "demo")]
     _private: Option<crate::private_postgres::PrivatePostgres>,
 }
@@ -149,7 +146,6 @@ impl App {
         }
         store.read_clock().await?;
         Ok(Self {
-            slots: Arc::new(Semaphore::new(config.calls_max)),
             config,
             store,
             format,

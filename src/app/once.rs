@@ -41,7 +41,7 @@ impl App {
         if readied.iter().any(Result::is_ok) {
             self.mind_the_identity().await;
         }
-        let begun = join_all(readied.into_iter().zip(&wishes).map(async |(ready, (_, wish))| {
+        let begun = join_all(readied.into_iter().zip(&wishes).map(|(ready, (_, wish))| async move {
             let ready = ready?;
             let run = self.store.open_run(ready.platform.id, wish).await?;
             let patrol = self.patrol(&ready, !wish.dry_run);
@@ -49,7 +49,7 @@ impl App {
         }))
         .await;
         let ended = watch::all(begun).await;
-        let ran = join_all(ended.into_iter().zip(&wishes).map(async |(ended, (member, wish))| {
+        let ran = join_all(ended.into_iter().zip(&wishes).map(|(ended, (member, wish))| async move {
             let (run, ended) = ended?;
             let coverage = self.store.coverage(run).await.map_err(watch::unfinished)?;
             let listed = match wish.dry_run {

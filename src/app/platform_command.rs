@@ -62,7 +62,7 @@ impl App {
         let given = |path: &Option<std::path::PathBuf>| path.as_deref().map(read_file);
         let mut change = PlatformChange {
             nickname: flags.nickname.as_ref().map(|name| name.trim().to_owned()),
-            secret: checked("the secret", secret, config::secret_word),
+            secret: checked("the secret", secret, config::platform_secret),
             ticket: checked("--ticket-file", given(&flags.ticket_file), config::secret_word),
             event_token: checked("--event-token-file", given(&flags.event_token_file), config::event_token),
             event_key: checked("--event-key-file", given(&flags.event_key_file), config::event_key),
@@ -110,6 +110,8 @@ impl App {
                 "platform add: it has no ticket yet: `printf %s \"$TICKET\" | wxpatrol ticket - --platform {appid}`, then \
                  `wxpatrol sync --platform {appid}`"
             );
+        } else if kept == PlatformKept::Added {
+            eprintln!("platform add: `wxpatrol sync --platform {appid}` reads its merchants");
         }
         Ok(Exit::Done)
     }

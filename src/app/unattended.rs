@@ -97,6 +97,8 @@ impl App {
                 for schedule in schedules {
                     if post.on(&schedule.name) {
                         self.hear(post, schedule, now).await;
+                    } else {
+                        post.heard_until.remove(&schedule.name);
                     }
                 }
             }

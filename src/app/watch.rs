@@ -34,7 +34,7 @@ pub(super) async fn all(begun: Vec<Result<Watched, AppError>>) -> Vec<Result<(Uu
         .iter()
         .filter_map(|begun| begun.as_ref().ok().map(|watched| (watched.platform.clone(), watched.patrol.clone())))
         .collect();
-    let work = join_all(begun.into_iter().map(async |begun| {
+    let work = join_all(begun.into_iter().map(|begun| async move {
         let Watched { run, patrol, .. } = begun?;
         let ended = patrol.work(Until::RunCloses(run)).await.map_err(unfinished)?;
         Ok((run, ended))

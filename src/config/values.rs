@@ -155,6 +155,19 @@ pub fn secret_word(text: &SecretString) -> Result<(), String> {
     }
 }
 
+/// A platform's secret: one word, and no appid, which a list that is piped in by mistake would hold.
+///
+/// # Errors
+///
+/// The rule, which never repeats the text.
+pub fn platform_secret(text: &SecretString) -> Result<(), String> {
+    secret_word(text)?;
+    match appid(text.expose_secret()) {
+        Ok(_) => Err("must be the AppSecret, and an appid was given".to_owned()),
+        Err(_) => Ok(()),
+    }
+}
+
 /// The token of an authorization event URL, as WeChat's console takes it.
 ///
 /// # Errors

@@ -48,8 +48,8 @@ pub use progress::{CheckProgress, Progress};
 /// What the engine is told by the configuration.
 #[derive(Debug, Clone)]
 pub struct PatrolSettings {
-    /// Calls in flight at most, shared by the engines of all platforms in this process.
-    pub slots: Arc<Semaphore>,
+    /// Calls in flight at most. Each platform has slots of its own, so that one whose calls hang delays no other.
+    pub calls_max: usize,
     /// How long one call may take in all, its one repeat with a fresh token included twice.
     pub call_deadline: Duration,
     /// The limits of the platform's endpoints; an endpoint without one is not limited.
@@ -121,7 +121,7 @@ impl Patrol {
         let refreshes = lane::window(&settings, Endpoint::ApiAuthorizerToken, store.lease()).min(256);
         let inner = Inner {
             checks: checks::all(settings.ask_policy.cooldown),
-            slots: Arc::clone(&settings.slots),
+            slots: Arc::new(Semaphore::new(settings.calls_max)),
             refreshes: Arc::new(Semaphore::new(refreshes)),
             halt: halt::HaltWatch::default(),
             slow_downs: closures::SlowDowns::default(),

@@ -39,10 +39,10 @@ impl PlatformRow {
         self.secret_sealed.is_some()
     }
 
-    /// Whether what a patrol stands on is the same in both: credentials, limits and schedules.
+    /// Whether what an engine stands on is the same in both: the secret and the limits.
     #[must_use]
     pub fn patrolled_as(&self, other: &Self) -> bool {
-        self.secret_sealed == other.secret_sealed && self.limits == other.limits && self.schedules == other.schedules
+        self.secret_sealed == other.secret_sealed && self.limits == other.limits
     }
 }
 
