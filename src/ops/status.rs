@@ -48,6 +48,7 @@ async fn platforms(store: &Store) -> Result<Table, StoreError> {
             row.halted_at.map(instant),
             row.halt_reason,
             Some(row.attention.to_string()),
+            Some(row.enabled.to_string()),
         ]
     });
     let columns = [
@@ -57,6 +58,7 @@ async fn platforms(store: &Store) -> Result<Table, StoreError> {
         ("halted_at", Kind::Text),
         ("halt_reason", Kind::Text),
         ("attention", Kind::Number),
+        ("enabled", Kind::Boolean),
     ];
     Ok(titled(
         "Platforms: the age of the verify ticket, the breaker, and how much wants attention",

@@ -18,6 +18,8 @@ pub struct PlatformStatus {
     pub halt_reason: Option<String>,
     /// Rows in the view `attention`.
     pub attention: i64,
+    /// Whether it is patrolled at all.
+    pub enabled: bool,
 }
 
 /// The merchants of one kind.
