@@ -143,11 +143,15 @@ impl App {
             invite_policy: self.policy(CheckName::Invite).unwrap_or_else(silence),
             patience: Patience(config.link_patience),
             hold_new: config.new_merchants == NewMerchants::Held,
+            stuck_after: STUCK_AFTER,
             messages,
         };
         Patrol::new(self.store.clone(), ready.wire.clone(), ready.platform.clone(), settings, ready.stop.child_token())
     }
 }
+
+/// An unattended engine that could work and does not for this long ends itself.
+const STUCK_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// A pair is not invited again within this, even by an operator's word.
 const INVITE_COOLDOWN: Duration = Duration::from_secs(24 * 3600);

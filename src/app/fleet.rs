@@ -77,6 +77,7 @@ pub(super) struct Post {
 impl Post {
     fn new(app: &App, member: Member, ready: Ready) -> Self {
         let patrol = app.patrol(&ready, true);
+        metrics::counter!("wxpatrol_patrols_total", "platform" => member.appid().to_owned()).increment(1);
         let worker = {
             let patrol = patrol.clone();
             tokio::spawn(async move { patrol.work(Until::Stopped).await.map(drop) })
@@ -110,6 +111,15 @@ impl Post {
     }
 }
 
+/// What follows from a look at the platforms.
+#[must_use]
+pub(super) enum Looked {
+    /// The work goes on.
+    GoesOn,
+    /// The only engine there was has ended by itself: so does the process, and whoever runs it starts a fresh one.
+    Ended(AppError),
+}
+
 /// The platforms under patrol.
 #[derive(Default)]
 pub(super) struct Fleet {
@@ -132,9 +142,11 @@ impl Fleet {
     ///
     /// # Errors
     /// Postgres did not answer: everything goes on as it was.
-    pub(super) async fn look(&mut self, app: &App) -> Result<(), StoreError> {
+    pub(super) async fn look(&mut self, app: &App) -> Result<Looked, StoreError> {
         let members = app.patrolled().await?;
-        self.bury().await;
+        if let Looked::Ended(error) = self.bury().await {
+            return Ok(Looked::Ended(error));
+        }
         for post in self.posts.values_mut().filter(|post| !post.leaving) {
             let row = &post.member.row;
             match members.iter().find(|member| member.row.id == row.id && member.row.patrolled_as(row)) {
@@ -169,20 +181,24 @@ impl Fleet {
             standings.insert(appid, standing);
         }
         self.roster.take(standings);
-        Ok(())
+        Ok(Looked::GoesOn)
     }
 
-    /// Takes away the engines that have ended. One that ended by itself is taken up again by the same look.
-    async fn bury(&mut self) {
+    /// Takes away the engines that have ended. One that ended by itself while others work is taken up again by the same
+    /// look, so that nothing that befalls one platform ends the work on the others.
+    async fn bury(&mut self) -> Looked {
         let over: Vec<PlatformId> = self.posts.iter().filter(|(_, post)| post.over()).map(|(id, _)| *id).collect();
-        for post in over.into_iter().filter_map(|id| self.posts.remove(&id)) {
+        for id in over {
+            let Some(post) = self.posts.remove(&id) else { continue };
             let (platform, leaving) = (post.platform().to_owned(), post.leaving);
             match post.ended().await {
                 Ok(()) if leaving => tracing::info!(platform, "the platform's patrol has ended in order"),
                 Ok(()) => tracing::error!(platform, "the platform's patrol has ended by itself; it begins anew"),
+                Err(error) if !leaving && self.posts.is_empty() => return Looked::Ended(error),
                 Err(error) => tracing::error!(platform, %error, "the platform's patrol has ended; it begins anew"),
             }
         }
+        Looked::GoesOn
     }
 
     /// Waits until every engine has ended; the app's signal has told them to.

@@ -7,6 +7,7 @@ pub(super) fn describe() {
     describe_counter!("wxpatrol_claims_total", Unit::Count, "Items claimed, by platform and check");
     describe_counter!("wxpatrol_items_total", Unit::Count, "Items recorded, by platform, check and outcome");
     describe_counter!("wxpatrol_runs_total", Unit::Count, "Runs that this process closed, by platform and state");
+    describe_counter!("wxpatrol_patrols_total", Unit::Count, "Engines that this process began, by platform");
     describe_histogram!("wxpatrol_call_seconds", Unit::Seconds, "Calls to WeChat, by platform, endpoint and class");
     describe_gauge!("wxpatrol_claims_under_way", Unit::Count, "Claims that are not recorded yet, by platform");
     describe_gauge!("wxpatrol_database_away", Unit::Count, "1 while Postgres does not answer");

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     App, AppError, Exit,
-    fleet::{self, Fleet, Post},
+    fleet::{self, Fleet, Looked, Post},
     status_server,
 };
 use crate::{
@@ -44,7 +44,7 @@ impl App {
                     self.config.status_addr
                 ))
             })?;
-        fleet.look(self).await?;
+        let _goes_on = fleet.look(self).await?;
         let schedules = self.schedules();
         for schedule in &schedules {
             let next = schedule.cadence.next_after(self.store.now());
@@ -54,11 +54,15 @@ impl App {
         let mut alarm = schedule::alarm(ring)
             .await
             .map_err(|error| AppError::Input(format!("the alarm clock could not be set: {error}")))?;
-        self.keep_ringing(&mut fleet, &schedules, &mut rings).await;
+        let stuck = self.keep_ringing(&mut fleet, &schedules, &mut rings).await;
+        self.stop.cancel();
         alarm.shutdown().await.ok();
         let ended = fleet.ended().await;
         served.await.ok();
         self.leave().await;
+        if let Some(stuck) = stuck {
+            return Err(stuck);
+        }
         ended?;
         tracing::info!("stopped in order");
         Ok(Exit::Done)
@@ -73,14 +77,20 @@ impl App {
         checks.chain(sync).collect()
     }
 
-    /// Hears rings, looks after the platforms, and asks each schedule of each for its newest tick.
-    async fn keep_ringing(&self, fleet: &mut Fleet, schedules: &[Schedule], rings: &mut mpsc::Receiver<()>) {
+    /// Hears rings, looks after the platforms, and asks each schedule of each for its newest tick, until a signal comes.
+    /// `Some`: until there was nothing left that works.
+    async fn keep_ringing(
+        &self,
+        fleet: &mut Fleet,
+        schedules: &[Schedule],
+        rings: &mut mpsc::Receiver<()>,
+    ) -> Option<AppError> {
         let mut tidy_at = Instant::now();
         let mut look_at = Instant::now() + fleet::LOOK;
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => break,
-                ring = rings.recv() => if ring.is_none() { break },
+                () = self.stop.cancelled() => return None,
+                ring = rings.recv() => ring?,
             }
             if tidy_at <= Instant::now() {
                 tidy_at = Instant::now() + TIDY;
@@ -88,8 +98,12 @@ impl App {
             }
             if look_at <= Instant::now() {
                 look_at = Instant::now() + fleet::LOOK;
-                if let Err(error) = fleet.look(self).await {
-                    tracing::warn!(%error, "the platforms could not be looked up; everything goes on as it was");
+                match fleet.look(self).await {
+                    Ok(Looked::GoesOn) => {}
+                    Ok(Looked::Ended(error)) => return Some(error),
+                    Err(error) => {
+                        tracing::warn!(%error, "the platforms could not be looked up; everything goes on as it was");
+                    }
                 }
             }
             let Ok(now) = self.store.read_clock().await else { continue };

@@ -149,17 +149,4 @@ impl Store {
             claimed_at: asked,
         }
     }
-
-    /// Gives back everything of a platform that this process leases, as it was.
-    ///
-    /// # Errors
-    /// Postgres did not answer: the leases end by themselves.
-    pub async fn return_leases(&self, platform: PlatformId) -> Result<u64, StoreError> {
-        let returned = sqlx::query(include_str!("sql/leases_return.sql"))
-            .bind(self.process_id)
-            .bind(platform)
-            .execute(&self.pool)
-            .await?;
-        Ok(returned.rows_affected())
-    }
 }

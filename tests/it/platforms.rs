@@ -2,6 +2,7 @@
 //! their merchants have the same appids; one that can not work stops no other.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -425,15 +426,68 @@ async fn an_unattended_process_is_ready_while_one_platform_is_halted_and_takes_u
     assert_eq!(world.count("select count(*) from wxpatrol_data.pace where endpoint = 'getcallbackconfig'").await, 0);
     let limited = world.program(&["platform", "add", &first, "--limit", "getcallbackconfig=100/s"]).await;
     assert_eq!(limited.code, Some(0), "{}", limited.everything());
+    let due_again = "update wxpatrol_data.item set due_at = wxpatrol_data.clock(), due_since = wxpatrol_data.clock()
+                      where check_name = 'callback' and leased_by is null and due_at < 'infinity'";
     until("the limit is kept", async || {
-        // The engine before may take what is due now; another day's is the next one's.
-        world.pass(Duration::from_secs(25 * 3600)).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        // The engine before may take what is due now; what is due then is the next one's.
+        sqlx::query(due_again).execute(&world.database.pool).await.unwrap();
         world.count("select count(*) from wxpatrol_data.pace where endpoint = 'getcallbackconfig'").await == 1
     })
     .await;
     unattended.signal(Signal::SIGTERM);
     assert_eq!(unattended.ended().await.code, Some(0));
+}
+
+/// Postgres refuses every claim of the first platform, and minutes pass until the condition holds.
+async fn stuck_until(world: &World, condition: impl AsyncFn() -> bool) {
+    sqlx::raw_sql(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'no claims today'; end $$;
+         create trigger refuse before update of leased_by on wxpatrol_data.item
+           for each row when (new.platform_id = 1) execute function refuse();",
+    )
+    .execute(&world.database.pool)
+    .await
+    .unwrap();
+    until("minutes of being stuck have their end", async || {
+        world.database.advance(Duration::from_secs(30)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        condition().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_whose_only_platform_is_stuck_ends_itself() {
+    let world = ticking(World::synced(plan(3, 1)).await, &["PHONE"]);
+    let unattended = RefCell::new(world.spawn(&["run"]));
+    stuck_until(&world, async || unattended.borrow_mut().is_over()).await;
+    let ended = unattended.into_inner().ended().await;
+    assert_eq!(ended.code, Some(2), "{}", ended.everything());
+    assert!(ended.stderr.contains("nothing could be claimed or recorded"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_platform_that_is_stuck_begins_anew_and_ends_the_work_on_no_other() {
+    let (world, address) = with_status(ticking(World::twins(plan(3, 1)).await, &["PHONE"]));
+    let (first, second) = (appid(&world.wechat).to_owned(), appid(world.second()).to_owned());
+    let unattended = world.spawn(&["run"]);
+    until("the server listens", async || TcpStream::connect(&address).await.is_ok()).await;
+    let begun = async |platform: &str, times: u32| {
+        let line = format!("wxpatrol_patrols_total{{platform=\"{platform}\"}} {times}\n");
+        page(&address, "/metrics").await.contains(&line)
+    };
+    stuck_until(&world, async || begun(&first, 2).await).await;
+    assert!(begun(&second, 1).await);
+    let runs = format!(
+        "select count(*) from wxpatrol_data.run r join wxpatrol_data.platform p using (platform_id)
+          where p.component_appid = '{second}' and r.state = 'complete'"
+    );
+    let before = world.count(&runs).await;
+    world.until(&format!("select ({runs}) > {before}")).await;
+    unattended.signal(Signal::SIGTERM);
+    let ended = unattended.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert!(ended.stderr.contains("it begins anew"), "{}", ended.stderr);
 }
 
 /// The rows that `platform` writes, as one text.

@@ -99,6 +99,11 @@ impl Program {
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Ends it as a crash would, at once, and waits until it is gone. `false`: it had ended by itself.
     pub async fn killed(mut self) -> bool {
         self.child.start_kill().ok();
