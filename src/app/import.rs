@@ -201,6 +201,7 @@ fn merchant(line: Line) -> Result<MerchantRow, String> {
         account_status: line.account_status.map(account_status).transpose()?.flatten(),
         authorized_at: None,
         refresh_token: filled(line.refresh_token).map(|token| SecretString::from(token.trim().to_owned())),
+        refresh_read_at: None,
     })
 }
 

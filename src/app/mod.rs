@@ -255,7 +255,7 @@ impl App {
             Endpoint::ALL.iter().map(|endpoint| (*endpoint, limits.get(endpoint).copied())).collect();
         let wire = Wire::new(wechat, Arc::new(self.store.clone()), shared, pace);
         let platform =
-            Platform { id, component_appid: settings.component_appid.clone(), secret: settings.secret.clone() };
+            Platform { id, component_appid: settings.component_appid.clone(), secret: Some(settings.secret.clone()) };
         Ok(Ready { platform, wire })
     }
 

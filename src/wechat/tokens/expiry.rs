@@ -1,0 +1,96 @@
+//! What an external source says about the end of a token. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// Longer than this no token is believed to live.
+const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
+/// Numbers from here on are instants: as a length of time this would be 31 years.
+const UNIX_FROM: f64 = 1e9;
+/// Numbers from here on count milliseconds.
+const UNIX_MILLIS_FROM: f64 = 1e12;
+
+/// How long a token is good for from `now` on: a number below 10^9 is seconds from now, a larger one a Unix time in
+/// seconds, from 10^12 in milliseconds; a text is one of these or an RFC 3339 instant. `Ok(None)`: nothing is said. Zero:
+/// it is over. At most a day.
+pub(super) fn good_for(said: Option<&Value>, now: DateTime<Utc>) -> Result<Option<Duration>, ()> {
+    let number = match said {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_f64().ok_or(())?,
+        Some(Value::String(text)) => match text.trim().parse() {
+            Ok(number) => number,
+            Err(_) => {
+                let instant = DateTime::parse_from_rfc3339(text.trim()).map_err(|_| ())?;
+                return Ok(Some(until(instant.to_utc(), now)));
+            }
+        },
+        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => return Err(()),
+    };
+    if !number.is_finite() {
+        return Err(());
+    }
+    Ok(Some(if number < UNIX_FROM {
+        lifetime(number)
+    } else {
+        let millis = if number < UNIX_MILLIS_FROM { number * 1000.0 } else { number };
+        #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, and a year far off is no instant")]
+        until(DateTime::from_timestamp_millis(millis as i64).ok_or(())?, now)
+    }))
+}
+
+/// From `now` to an instant.
+fn until(instant: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (instant - now).to_std().unwrap_or_default().min(LIFETIME_MAX)
+}
+
+/// A number of seconds as a token's lifetime.
+fn lifetime(secs: f64) -> Duration {
+    Duration::try_from_secs_f64(secs.clamp(0.0, LIFETIME_MAX.as_secs_f64())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(value: Value) -> Result<Option<Duration>, ()> {
+        good_for(Some(&value), DateTime::from_timestamp(1_800_000_000, 0).unwrap())
+    }
+
+    #[test]
+    fn a_number_is_seconds_from_now_or_an_instant() {
+        for (value, secs) in [
+            (json!(7200), 7200.0),
+            (json!("7200"), 7200.0),
+            (json!(59.5), 59.5),
+            (json!(1_800_000_060), 60.0),
+            (json!("1800000060"), 60.0),
+            (json!(1_800_000_060_500_i64), 60.5),
+            (json!("2027-01-15T08:01:00Z"), 60.0),
+            (json!("2027-01-15T16:01:00+08:00"), 60.0),
+            (json!(999_999_999), 86_400.0),
+            (json!("2040-01-01T00:00:00Z"), 86_400.0),
+        ] {
+            assert_eq!(said(value.clone()), Ok(Some(Duration::from_secs_f64(secs))), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_past_is_over_and_not_a_fault() {
+        for value in [json!(0), json!(-5), json!(1_799_999_999), json!("2026-01-01T00:00:00Z"), json!(1_000_000_000)] {
+            assert_eq!(said(value.clone()), Ok(Some(Duration::ZERO)), "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_said_is_no_fault_and_nonsense_is_one() {
+        assert_eq!(said(Value::Null), Ok(None));
+        assert_eq!(good_for(None, Utc::now()), Ok(None));
+        for value in [json!("soon"), json!(true), json!([]), json!({}), json!("NaN"), json!(1e300), json!("")] {
+            assert_eq!(said(value.clone()), Err(()), "{value}");
+        }
+    }
+}
