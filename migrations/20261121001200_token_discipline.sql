@@ -6,6 +6,7 @@ alter table credential
   add column refresh_version     bigint      not null default 0,
   add column refresh_at          timestamptz,
   add column refused_at          timestamptz,
+  add column lost_at             timestamptz,
   add column failure_errcode     bigint,
   add column contested_version   bigint,
   add column contested_since     timestamptz,
@@ -16,6 +17,7 @@ alter table credential
 comment on column credential.refresh_version is 'Grows with each stored refresh token: an answer about an older one is told from one about this.';
 comment on column credential.refresh_at is 'When the stored refresh token was learnt; null: before this was written down.';
 comment on column credential.refused_at is 'When a refusal by WeChat, and not the end of its life, last had the token bought anew.';
+comment on column credential.lost_at is 'When lost_reason was set; of no meaning without it. Null: before this was written down.';
 comment on column credential.failure_errcode is 'WeChat''s code for the last failed refresh; null: it was no refusal, or the last one succeeded.';
 comment on column credential.contested_version is 'The newest token that was refused long before its end although nobody here had refreshed it.';
 comment on column credential.contested_since is 'When that was first seen, in the present row of such refusals.';

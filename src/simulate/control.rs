@@ -165,6 +165,7 @@ fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal> {
             answer = json!({"access_token": access_token, "expires_in": expires_in});
         }
         "rotate_refresh_tokens" => world.set_rotate_refresh_tokens(parse::<Switch>(body)?.on),
+        "empty_refresh_tokens" => world.set_empty_refresh_tokens(parse::<Switch>(body)?.on),
         "hide_refresh_token" => {
             let MerchantSwitch { appid, on } = parse(body)?;
             world.hide_refresh_token(&appid, on)?;

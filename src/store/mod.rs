@@ -19,6 +19,7 @@ pub mod operator;
 pub mod plan;
 pub mod process;
 pub mod record;
+pub mod recovery;
 pub mod results;
 pub mod retention;
 pub mod runs;

@@ -33,18 +33,23 @@ fn appid(holder: &Holder) -> &str {
 }
 
 #[derive(FromRow)]
-struct CredentialRow {
+struct LeaseRow {
+    fence: i64,
+    refresh_sealed: Option<Vec<u8>>,
+    refresh_version: i64,
+}
+
+#[derive(FromRow)]
+struct StateRow {
     access_sealed: Option<Vec<u8>>,
     good_for_secs: Option<f64>,
     version: i64,
-    refresh_sealed: Option<Vec<u8>>,
-    refresh_version: i64,
     leased: bool,
     cooling_secs: Option<f64>,
     failure_reason: Option<String>,
     failure_errcode: Option<i64>,
     lost_reason: Option<String>,
-    refused_secs_ago: Option<f64>,
+    too_soon_secs: Option<f64>,
     withdrawn: bool,
 }
 
@@ -84,68 +89,91 @@ impl Store {
         seen: Option<i64>,
         cause: Cause,
         lease: Duration,
-    ) -> Result<RefreshClaim, StoreError> {
+    ) -> Result<Option<RefreshLease>, StoreError> {
         let sealer = self.sealer()?;
         let appid = appid(holder);
-        let mut transaction = self.pool.begin().await?;
-        if *holder == Holder::Component {
-            sqlx::query(include_str!("sql/token_component_row.sql")).bind(platform).execute(&mut *transaction).await?;
-        }
-        let row: Option<CredentialRow> = sqlx::query_as(include_str!("sql/token_claim.sql"))
+        let granted: Option<LeaseRow> = sqlx::query_as(include_str!("sql/token_lease.sql"))
             .bind(platform)
             .bind(appid)
-            .fetch_optional(&mut *transaction)
+            .bind(lease.as_secs_f64())
+            .bind(seen)
+            .bind(cause == Cause::Refused)
+            .bind(REFUSALS_APART.as_secs_f64())
+            .fetch_optional(&self.pool)
             .await?;
-        let Some(row) = row else {
-            let withdrawn: Option<bool> = sqlx::query_scalar(include_str!("sql/token_none.sql"))
-                .bind(platform)
-                .bind(appid)
-                .bind(NONE_STORED)
-                .fetch_optional(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            return Ok(match withdrawn {
-                Some(true) => RefreshClaim::Withdrawn,
-                Some(false) | None => RefreshClaim::Lost(NONE_STORED.to_owned()),
-            });
-        };
+        let Some(row) = granted else { return Ok(None) };
+        let place = Place { platform, appid, column: "refresh" };
+        let lease = RefreshLease { fence: row.fence, refresh_token: None, refresh_version: row.refresh_version };
+        match row.refresh_sealed.map(|sealed| sealer.open(place, &sealed)).transpose() {
+            Ok(refresh_token) => Ok(Some(RefreshLease { refresh_token, ..lease })),
+            Err(error) => {
+                self.end_lease(platform, holder, &lease, Refreshed::Back).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Why nobody may refresh; `None`: what stood against it is over.
+    async fn refresh_barred(
+        &self,
+        platform: PlatformId,
+        holder: &Holder,
+        seen: Option<i64>,
+        cause: Cause,
+    ) -> Result<Option<RefreshClaim>, StoreError> {
+        let appid = appid(holder);
+        let row: Option<StateRow> = sqlx::query_as(include_str!("sql/token_state.sql"))
+            .bind(platform)
+            .bind(appid)
+            .bind(REFUSALS_APART.as_secs_f64())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return self.without_row(platform, holder).await };
         if row.withdrawn {
-            return Ok(RefreshClaim::Withdrawn);
+            return Ok(Some(RefreshClaim::Withdrawn));
         }
         let good_for = secs(row.good_for_secs);
         if let Some(sealed) = &row.access_sealed
             && Some(row.version) != seen
             && good_for > Duration::ZERO
         {
-            return Ok(RefreshClaim::Newer(self.access_token(platform, appid, sealed, good_for, row.version)?));
+            let token = self.access_token(platform, appid, sealed, good_for, row.version)?;
+            return Ok(Some(RefreshClaim::Newer(token)));
         }
         if let Some(reason) = row.lost_reason {
-            return Ok(RefreshClaim::Lost(reason));
+            return Ok(Some(RefreshClaim::Lost(reason)));
         }
         if row.leased {
-            return Ok(RefreshClaim::Elsewhere);
+            return Ok(Some(RefreshClaim::Elsewhere));
         }
         let wait = secs(row.cooling_secs);
         if wait > Duration::ZERO {
             let reason = row.failure_reason.unwrap_or_default();
-            return Ok(RefreshClaim::CoolingDown { reason, errcode: row.failure_errcode, wait });
+            return Ok(Some(RefreshClaim::CoolingDown { reason, errcode: row.failure_errcode, wait }));
         }
-        let wait = REFUSALS_APART.saturating_sub(row.refused_secs_ago.map_or(Duration::MAX, |ago| secs(Some(ago))));
+        let wait = secs(row.too_soon_secs);
         if *holder == Holder::Component && cause == Cause::Refused && wait > Duration::ZERO {
-            return Ok(RefreshClaim::TooSoon { wait });
+            return Ok(Some(RefreshClaim::TooSoon { wait }));
         }
-        let refresh_token = row
-            .refresh_sealed
-            .map(|sealed| sealer.open(Place { platform, appid, column: "refresh" }, &sealed))
-            .transpose()?;
-        let fence: i64 = sqlx::query_scalar(include_str!("sql/token_lease.sql"))
+        Ok(None)
+    }
+
+    /// The platform's own token gets its row, a merchant without one is lost.
+    async fn without_row(&self, platform: PlatformId, holder: &Holder) -> Result<Option<RefreshClaim>, StoreError> {
+        let Holder::Merchant(appid) = holder else {
+            sqlx::query(include_str!("sql/token_component_row.sql")).bind(platform).execute(&self.pool).await?;
+            return Ok(None);
+        };
+        let withdrawn: Option<bool> = sqlx::query_scalar(include_str!("sql/token_none.sql"))
             .bind(platform)
             .bind(appid)
-            .bind(lease.as_secs_f64())
-            .fetch_one(&mut *transaction)
+            .bind(NONE_STORED)
+            .fetch_optional(&self.pool)
             .await?;
-        transaction.commit().await?;
-        Ok(RefreshClaim::Granted(RefreshLease { fence, refresh_token, refresh_version: row.refresh_version }))
+        Ok(Some(match withdrawn {
+            Some(true) => RefreshClaim::Withdrawn,
+            Some(false) | None => RefreshClaim::Lost(NONE_STORED.to_owned()),
+        }))
     }
 
     async fn end_lease(
@@ -263,7 +291,16 @@ impl TokenVault for Store {
         cause: Cause,
         lease: Duration,
     ) -> Result<RefreshClaim, PortError> {
-        Ok(self.lease_refresh(platform, holder, seen, cause, lease).await?)
+        // What stands against it may be over before it is looked at: then once more.
+        for _ in 0..2 {
+            if let Some(lease) = self.lease_refresh(platform, holder, seen, cause, lease).await? {
+                return Ok(RefreshClaim::Granted(lease));
+            }
+            if let Some(barred) = self.refresh_barred(platform, holder, seen, cause).await? {
+                return Ok(barred);
+            }
+        }
+        Ok(RefreshClaim::Elsewhere)
     }
 
     async fn end_refresh(

@@ -5,7 +5,8 @@ update credential
    set leased_until = null,
        access_sealed = case when refresh_version = $5 then null else access_sealed end,
        access_expires_at = case when refresh_version = $5 then null else access_expires_at end,
-       lost_reason = case when refresh_version = $5 then $4 else lost_reason end
+       lost_reason = case when refresh_version = $5 then $4 else lost_reason end,
+       lost_at = case when refresh_version = $5 then clock() else lost_at end
  where platform_id = $1
    and appid = $2
    and fence = $3

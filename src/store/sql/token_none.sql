@@ -7,8 +7,8 @@ with known as (
    where platform_id = $1
      and appid = $2
 ), lost as (
-  insert into credential (platform_id, appid, lost_reason)
-  select platform_id, appid, $3
+  insert into credential (platform_id, appid, lost_reason, lost_at)
+  select platform_id, appid, $3, clock()
     from known
    where withdrawn_at is null
   on conflict do nothing

@@ -138,6 +138,13 @@ impl World {
         self
     }
 
+    /// The same world in which no schedule ever rings: what happens is what the test says.
+    pub fn unattended_without_schedules(self) -> Self {
+        ["PHONE", "ASK", "CALLBACK", "LINKS", "INVITE", "SYNC"]
+            .into_iter()
+            .fold(self, |world, name| world.with(&format!("WXPATROL_SCHEDULE_{name}"), "off"))
+    }
+
     /// The settings.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
