@@ -2,6 +2,7 @@
 
 mod listing;
 mod operator;
+mod tokens;
 mod upkeep;
 mod views;
 
