@@ -6,6 +6,7 @@ use crate::patrol::sync::{Sync, SyncError};
 impl App {
     /// Reads the authorizer list and what WeChat says about each merchant.
     pub(super) async fn sync(&self) -> Result<Exit, AppError> {
+        self.refuse_sync()?;
         let ready = self.ready().await?;
         let synced = self.syncer(&ready).run().await.map_err(said)?;
         eprintln!(

@@ -14,6 +14,7 @@ pub mod shutdown;
 #[cfg(feature = "demo")]
 mod simulate;
 mod status_server;
+mod token_source;
 mod unattended;
 
 use std::{collections::HashMap, sync::Arc};
@@ -231,20 +232,13 @@ impl App {
     /// The platform with its wire.
     ///
     /// # Errors
-    /// No platform is configured, or there is no ticket to get a token with.
+    /// No platform is configured, there is no ticket to get a token with, or two systems would keep the tokens.
     pub async fn ready(&self) -> Result<Ready, AppError> {
         let settings = self.config.platform.as_ref().ok_or_else(no_platform)?;
         let id = self.store.platform(&settings.component_appid).await?;
-        if let Some(ticket) = &settings.verify_ticket {
-            self.store.keep_ticket(id, ticket, true).await?;
-        }
-        let ticket = crate::domain::ports::TokenVault::ticket(&self.store, id).await;
-        if ticket.map_err(|error| StoreError::Postgres(error.to_string()))?.is_none() {
-            return Err(AppError::Input(
-                "no component_verify_ticket is stored: set WXPATROL_VERIFY_TICKET once, or hand the newest one over with \
-                 `printf %s \"$TICKET\" | wxpatrol ticket -`"
-                    .to_owned(),
-            ));
+        let external = self.external_tokens(id, &settings.component_appid).await?;
+        if external.is_none() {
+            self.own_ticket(id, settings.verify_ticket.as_ref()).await?;
         }
         let timeouts = Timeouts { total: CALL_DEADLINE, ..Timeouts::default() };
         let wechat = Wechat::new(self.config.wechat_base_url.clone(), timeouts)
@@ -253,9 +247,11 @@ impl App {
         let shared = Arc::new(SharedLimits::new(self.store.clone(), limits.clone()));
         let pace: PaceConfig =
             Endpoint::ALL.iter().map(|endpoint| (*endpoint, limits.get(endpoint).copied())).collect();
-        let wire = Wire::new(wechat, Arc::new(self.store.clone()), shared, pace);
-        let platform =
-            Platform { id, component_appid: settings.component_appid.clone(), secret: Some(settings.secret.clone()) };
+        let wire = match external {
+            Some(source) => Wire::with_external_tokens(wechat, source, shared, pace),
+            None => Wire::new(wechat, Arc::new(self.store.clone()), shared, pace),
+        };
+        let platform = Platform { id, component_appid: settings.component_appid.clone(), secret: settings.secret.clone() };
         Ok(Ready { platform, wire })
     }
 

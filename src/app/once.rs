@@ -43,6 +43,7 @@ impl App {
                 )));
             }
         }
+        self.greet_token_source(&ready);
         self.know_everybody(&ready).await?;
         let checks = if once.checks.is_empty() { CheckName::ALL.to_vec() } else { sorted(&once.checks) };
         let wish = RunWish {
@@ -105,7 +106,12 @@ impl App {
                 "there are no merchants yet: run `wxpatrol sync`, or `wxpatrol import FILE`".to_owned(),
             ));
         }
-        if unknown > 0 {
+        if unknown > 0 && !self.can_sync() {
+            eprintln!(
+                "{unknown} merchants are of unknown kind and in no check's total: name their kind in `wxpatrol import`, or \
+                 set WXPATROL_COMPONENT_TOKEN_URL so that WeChat can be asked"
+            );
+        } else if unknown > 0 {
             eprintln!("{unknown} merchants are of unknown kind; asking WeChat about them first");
             match self.syncer(ready).learn_kinds().await {
                 Ok(learnt) if learnt.failed == 0 => {}

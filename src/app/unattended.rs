@@ -33,6 +33,7 @@ impl App {
         super::metric_words::describe();
         let ready = self.ready().await?;
         self.mind_the_identity().await;
+        self.greet_token_source(&ready);
         let patrol = self.patrol(&ready, true);
         let served = status_server::serve(self.config.status_addr, patrol.clone(), metrics, self.stop.clone())
             .await
@@ -71,7 +72,8 @@ impl App {
             self.config.check_schedules.iter().filter_map(|(check, cadence)| {
                 Some(Schedule { name: check.name().to_owned(), cadence: cadence.clone()? })
             });
-        let sync = self.config.sync_schedule.clone().map(|cadence| Schedule { name: "sync".to_owned(), cadence });
+        let sync = self.config.sync_schedule.clone().filter(|_| self.can_sync());
+        let sync = sync.map(|cadence| Schedule { name: "sync".to_owned(), cadence });
         checks.chain(sync).collect()
     }
 

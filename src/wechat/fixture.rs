@@ -232,7 +232,7 @@ impl TokenVault for Vault {
 }
 
 /// Limits that are never reached.
-struct Plenty;
+pub(super) struct Plenty;
 
 #[async_trait]
 impl SliceSource for Plenty {

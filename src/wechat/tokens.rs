@@ -211,4 +211,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+mod external_tests;
+#[cfg(test)]
 mod own_tests;
+#[cfg(test)]
+mod service_tests;

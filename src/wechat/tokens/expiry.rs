@@ -1,20 +1,14 @@
-//! What an external source says about the end of a token. Pure.
+//! What an external source says in JSON about the end of a token. Pure.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// Longer than this no token is believed to live.
-const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
-/// Numbers from here on are instants: as a length of time this would be 31 years.
-const UNIX_FROM: f64 = 1e9;
-/// Numbers from here on count milliseconds.
-const UNIX_MILLIS_FROM: f64 = 1e12;
+use crate::domain::expiry::{by_instant, by_number};
 
-/// How long a token is good for from `now` on: a number below 10^9 is seconds from now, a larger one a Unix time in
-/// seconds, from 10^12 in milliseconds; a text is one of these or an RFC 3339 instant. `Ok(None)`: nothing is said. Zero:
-/// it is over. At most a day.
+/// How long a token is good for from `now` on: a number as [`by_number`] reads it, or a text that is such a number or an
+/// RFC 3339 instant. `Ok(None)`: nothing is said.
 pub(super) fn good_for(said: Option<&Value>, now: DateTime<Utc>) -> Result<Option<Duration>, ()> {
     let number = match said {
         None | Some(Value::Null) => return Ok(None),
@@ -23,31 +17,12 @@ pub(super) fn good_for(said: Option<&Value>, now: DateTime<Utc>) -> Result<Optio
             Ok(number) => number,
             Err(_) => {
                 let instant = DateTime::parse_from_rfc3339(text.trim()).map_err(|_| ())?;
-                return Ok(Some(until(instant.to_utc(), now)));
+                return Ok(Some(by_instant(instant.to_utc(), now)));
             }
         },
         Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => return Err(()),
     };
-    if !number.is_finite() {
-        return Err(());
-    }
-    Ok(Some(if number < UNIX_FROM {
-        lifetime(number)
-    } else {
-        let millis = if number < UNIX_MILLIS_FROM { number * 1000.0 } else { number };
-        #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, and a year far off is no instant")]
-        until(DateTime::from_timestamp_millis(millis as i64).ok_or(())?, now)
-    }))
-}
-
-/// From `now` to an instant.
-fn until(instant: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (instant - now).to_std().unwrap_or_default().min(LIFETIME_MAX)
-}
-
-/// A number of seconds as a token's lifetime.
-fn lifetime(secs: f64) -> Duration {
-    Duration::try_from_secs_f64(secs.clamp(0.0, LIFETIME_MAX.as_secs_f64())).unwrap_or_default()
+    by_number(number, now).map(Some).ok_or(())
 }
 
 #[cfg(test)]

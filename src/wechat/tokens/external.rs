@@ -167,6 +167,18 @@ impl External {
         remembered.insert((platform, holder), Remembered { token: token.clone(), until });
     }
 
+    #[cfg(test)]
+    pub(super) fn remembered_count(&self) -> usize {
+        lock(&self.remembered).len()
+    }
+
+    /// Lets time pass for what is remembered here.
+    #[cfg(test)]
+    pub(super) fn pass(&self, time: Duration) {
+        lock(&self.remembered).values_mut().for_each(|entry| entry.until -= time);
+        lock(&self.health).left_alone.iter_mut().for_each(|(until, _)| *until -= time);
+    }
+
     async fn ask(&self, platform: &Platform, holder: Holder) -> Result<StoredToken, CallError> {
         let _asked = self.asked.acquire().await.expect("nobody closes the semaphore");
         if let Some(reason) = self.left_alone() {
