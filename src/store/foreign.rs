@@ -137,9 +137,7 @@ impl TokenQueries {
         drop(connection);
         // Rights are looked at only when it runs. Whatever else a made-up appid leads to says nothing.
         match self.answer(query, "wx", "wx").await {
-            Err(error) if code(&error).as_deref() == Some("42501") => {
-                Err("this role may not read what it reads: grant it the right to select".to_owned())
-            }
+            Err(error) if matches!(code(&error).as_deref(), Some("42501" | "25006")) => Err(said(&error)),
             Ok(_) | Err(_) => Ok(()),
         }
     }

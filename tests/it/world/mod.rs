@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps to let something happen: it waits for conditions, and fails aloud when they do not come.
 
+pub mod keeper;
 mod postgres;
 mod program;
 
