@@ -208,7 +208,15 @@ enum End {
 fn end(row: &PgRow) -> Result<Option<End>, sqlx::Error> {
     let Some(column) = row.columns().get(1) else { return Ok(None) };
     let number = match column.type_info().name() {
-        "TIMESTAMPTZ" => return Ok(row.try_get::<Option<DateTime<Utc>>, _>(1)?.map(End::At)),
+        "TIMESTAMPTZ" => {
+            let value = row.try_get_raw(1)?;
+            if value.is_null() {
+                return Ok(None);
+            }
+            let bytes: Result<[u8; 8], _> = value.as_bytes().map_err(sqlx::Error::Decode)?.try_into();
+            let micros = i64::from_be_bytes(bytes.map_err(|error| sqlx::Error::Decode(Box::new(error)))?);
+            return Ok(Some(End::At(instant(micros))));
+        }
         "INT2" => row.try_get::<Option<i16>, _>(1)?.map(f64::from),
         "INT4" => row.try_get::<Option<i32>, _>(1)?.map(f64::from),
         #[expect(clippy::cast_precision_loss, reason = "seconds are far below what an f64 holds exactly")]
@@ -225,6 +233,14 @@ fn end(row: &PgRow) -> Result<Option<End>, sqlx::Error> {
         other => return Err(sqlx::Error::Decode(format!("a column of type {other}").into())),
     };
     Ok(number.map(End::Number))
+}
+
+/// A `timestamptz` as Postgres sends it: microseconds since 2000. The driver's own reading panics on `infinity`, which
+/// stands in tables whose tokens are said to live for ever.
+fn instant(micros: i64) -> DateTime<Utc> {
+    const UNIX_MICROS_OF_2000: i64 = 946_684_800_000_000;
+    let far = if micros > 0 { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC };
+    micros.checked_add(UNIX_MICROS_OF_2000).and_then(DateTime::from_timestamp_micros).unwrap_or(far)
 }
 
 /// A `numeric` as Postgres sends it: four 16-bit words (digits, weight, sign, scale), then digits to the base 10 000. It
