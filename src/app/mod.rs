@@ -251,7 +251,8 @@ impl App {
             Some(source) => Wire::with_external_tokens(wechat, source, shared, pace),
             None => Wire::new(wechat, Arc::new(self.store.clone()), shared, pace),
         };
-        let platform = Platform { id, component_appid: settings.component_appid.clone(), secret: settings.secret.clone() };
+        let platform =
+            Platform { id, component_appid: settings.component_appid.clone(), secret: settings.secret.clone() };
         Ok(Ready { platform, wire })
     }
 

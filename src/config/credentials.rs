@@ -97,7 +97,11 @@ pub(super) fn platform<L: Fn(&str) -> Option<String>>(
     if secret.is_none() && !external_tokens {
         return None;
     }
-    Some(PlatformSettings { component_appid: component_appid?, secret: secret.map(|given| given.secret), verify_ticket })
+    Some(PlatformSettings {
+        component_appid: component_appid?,
+        secret: secret.map(|given| given.secret),
+        verify_ticket,
+    })
 }
 
 /// The key that seals tokens; `needed` when no private Postgres keeps one beside it.

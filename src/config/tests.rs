@@ -267,8 +267,10 @@ fn the_example_file_is_accepted_with_every_line_in_force() {
     }
 }
 
-const TOKEN_URL: (&str, &str) = ("WXPATROL_TOKEN_URL", "http://tokens.internal/{component_appid}/{appid}?key=planted-key");
-const TOKEN_SQL: (&str, &str) = ("WXPATROL_TOKEN_SQL", "select token, pgp(x, 'planted-key') from t where a = $1 and b = $2;");
+const TOKEN_URL: (&str, &str) =
+    ("WXPATROL_TOKEN_URL", "http://tokens.internal/{component_appid}/{appid}?key=planted-key");
+const TOKEN_SQL: (&str, &str) =
+    ("WXPATROL_TOKEN_SQL", "select token, pgp(x, 'planted-key') from t where a = $1 and b = $2;");
 
 #[test]
 fn tokens_of_another_system_need_no_secret_and_show_no_address() {

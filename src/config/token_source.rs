@@ -169,5 +169,9 @@ fn bearer<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> Option<SecretStri
 }
 
 fn json_pointer(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("must be a JSON pointer, which begins with /".to_owned()) }
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a JSON pointer, which begins with /".to_owned())
+    }
 }

@@ -211,7 +211,8 @@ mod tests {
     fn a_refused_refresh_is_settled_as_the_refused_call_would_be() {
         for class in Class::ALL {
             let fault = TokenFault::Refused { errcode: 1, class: *class, reason: String::new() };
-            let (refresh, call) = (settle(&CallError::NoToken(fault), tried(0, 0)), settle(&refused(*class), tried(0, 0)));
+            let (refresh, call) =
+                (settle(&CallError::NoToken(fault), tried(0, 0)), settle(&refused(*class), tried(0, 0)));
             assert_eq!(refresh, call, "{class}");
         }
     }

@@ -11,14 +11,15 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, FromRow, PgPool, Row as _, SqlSafeStr as _, Statement as _,
-    TypeInfo as _, ValueRef as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, FromRow, PgPool, Row as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _, ValueRef as _,
     postgres::{PgPoolOptions, PgRow, PgTypeInfo},
 };
 
 use super::{Store, StoreError};
 use crate::domain::{
-    PlatformId, expiry::{by_instant, by_number},
+    PlatformId,
+    expiry::{by_instant, by_number},
     ports::{ForeignToken, Holder, SourceFault, TokenSource},
 };
 
@@ -124,12 +125,16 @@ impl TokenQueries {
                 return Err(format!("its first column, the token, must be text and not {token}"));
             }
             [_, "TIMESTAMP"] => {
-                return Err("its second column, the token's end, must be timestamptz: a timestamp does not say in which zone \
+                return Err(
+                    "its second column, the token's end, must be timestamptz: a timestamp does not say in which zone \
                             it is (write `... at time zone 'Asia/Shanghai'`)"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             [_, end] if !EXPIRY_TYPES.contains(&end) => {
-                return Err(format!("its second column, the token's end, must be timestamptz or seconds and not {end}"));
+                return Err(format!(
+                    "its second column, the token's end, must be timestamptz or seconds and not {end}"
+                ));
             }
             [_] | [_, _] => {}
             _ => return Err(format!("must give two columns, the token and its end, and gives {}", kinds.len())),
@@ -142,7 +147,12 @@ impl TokenQueries {
         }
     }
 
-    async fn answer(&self, query: &SecretString, component_appid: &str, appid: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+    async fn answer(
+        &self,
+        query: &SecretString,
+        component_appid: &str,
+        appid: &str,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut transaction = self.pool.begin_with(include_str!("sql/foreign_begin.sql")).await?;
         let mut rows = Vec::new();
         {
@@ -286,7 +296,8 @@ fn said(error: &sqlx::Error) -> String {
 fn unprepared(error: &sqlx::Error) -> String {
     let Some(database) = error.as_database_error() else { return said(error) };
     let code = code(error).unwrap_or_default();
-    let place = match database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.position()) {
+    let place = match database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.position())
+    {
         Some(sqlx::postgres::PgErrorPosition::Original(place)) => format!(" at its character {place}"),
         Some(sqlx::postgres::PgErrorPosition::Internal { .. }) | None => String::new(),
     };

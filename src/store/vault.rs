@@ -9,7 +9,9 @@ use sqlx::FromRow;
 use super::{Store, StoreError, seal::Place};
 use crate::domain::{
     PlatformId,
-    ports::{Cause, Ended, Holder, NewToken, PortError, RefreshClaim, RefreshLease, Refreshed, StoredToken, TokenVault},
+    ports::{
+        Cause, Ended, Holder, NewToken, PortError, RefreshClaim, RefreshLease, Refreshed, StoredToken, TokenVault,
+    },
 };
 
 /// Refusals have the platform's own token bought at most once in this time, over all processes: one of them may be
@@ -184,7 +186,8 @@ impl Store {
         how: Refreshed,
     ) -> Result<Ended, StoreError> {
         let appid = appid(holder);
-        let fenced = |statement: &'static str| sqlx::query_scalar(statement).bind(platform).bind(appid).bind(lease.fence);
+        let fenced =
+            |statement: &'static str| sqlx::query_scalar(statement).bind(platform).bind(appid).bind(lease.fence);
         // What the statement answers when the fence fits; for a lost token whether it is still the stored one.
         let booked: Option<bool> = match how {
             Refreshed::Token(token) => return self.store_token(platform, appid, lease, token).await,

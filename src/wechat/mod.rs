@@ -34,8 +34,8 @@ pub use platform_calls::{
 };
 pub use reply::{DayQuota, Frequency, LinkAnswer, LinkEntry, Quota, Reply};
 pub use request::Request;
-pub use tokens::{MARGIN_MAX, TokenService, TokenServiceSettings, TokenTemplate, Tokens};
 use tokens::Repeat;
+pub use tokens::{MARGIN_MAX, TokenService, TokenServiceSettings, TokenTemplate, Tokens};
 
 use crate::domain::ports::{SliceSource, StoredToken, TokenSource, TokenVault};
 use crate::domain::{CallError, Class, Endpoint, PlatformId, TokenFault};

@@ -138,7 +138,10 @@ async fn a_source_that_hands_out_dead_tokens_puts_its_merchants_off_and_is_said(
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert!(ended.stderr.contains("the external token source hands out a dead token for wx"), "{}", ended.stderr);
     world.assert_every_run_adds_up().await;
-    assert_eq!(world.outcomes(CheckName::Phone).await.values().filter(|it| *it == "deferred external_token_dead").count(), 12);
+    assert_eq!(
+        world.outcomes(CheckName::Phone).await.values().filter(|it| *it == "deferred external_token_dead").count(),
+        12
+    );
     assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), calls + 12, "nobody is called again with a dead token");
     let told = "select count(*) from wxpatrol.attention where why = 'external_token_dead' and subject like 'wx%'";
     assert_eq!(world.count(told).await, 12);
@@ -167,7 +170,9 @@ async fn whatever_a_dead_source_answers_its_merchants_are_put_off_and_nobody_fai
         keeper.answers(manner);
         assert_put_off(&world.once_of(&[CheckName::Phone]).await, CheckName::Phone, "token_source_silent");
         world.assert_every_run_adds_up().await;
-        let said = format!("select count(distinct appid) from wxpatrol.failures where detail like '%{words}%' and class = 'transient'");
+        let said = format!(
+            "select count(distinct appid) from wxpatrol.failures where detail like '%{words}%' and class = 'transient'"
+        );
         assert_eq!(world.count(&said).await, 5, "{manner:?}");
         let planted = "select count(*) from wxpatrol_data.failure f where f::text like '%planted%'";
         assert_eq!(world.count(planted).await, 0, "{manner:?}");
@@ -253,7 +258,11 @@ async fn two_systems_that_would_both_refresh_are_refused_with_one_sentence() {
     let both = world.with("WXPATROL_TOKEN_URL", &keeper.url());
     let refused = both.program(&["--once"]).await;
     assert_eq!(refused.code, Some(2), "{}", refused.everything());
-    assert!(refused.stderr.contains("must not be set together with WXPATROL_COMPONENT_APPSECRET"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("must not be set together with WXPATROL_COMPONENT_APPSECRET"),
+        "{}",
+        refused.stderr
+    );
     // Not configured, but stored.
     let world = both.without("WXPATROL_COMPONENT_APPSECRET").without("WXPATROL_VERIFY_TICKET");
     let world = world.with("WXPATROL_TOKEN_BEARER", BEARER);
@@ -261,7 +270,8 @@ async fn two_systems_that_would_both_refresh_are_refused_with_one_sentence() {
         let world_sync = command == ["sync"];
         let refused = world.program(command).await;
         assert_eq!(refused.code, Some(2), "{}", refused.everything());
-        let words = if world_sync { "WXPATROL_COMPONENT_TOKEN_URL" } else { "a verify ticket and tokens of 4 merchants" };
+        let words =
+            if world_sync { "WXPATROL_COMPONENT_TOKEN_URL" } else { "a verify ticket and tokens of 4 merchants" };
         assert!(refused.stderr.contains(words), "{}", refused.stderr);
     }
     assert!(keeper.asked().is_empty());
@@ -292,7 +302,10 @@ async fn tokens_are_read_from_a_table_of_the_same_postgres() {
     // The owner forgets to refresh: dead by WeChat's word first, over by the table's own word a few hours later.
     world.wechat.expire_all_tokens();
     world.database.advance(Duration::from_secs(25 * 3600)).await;
-    sqlx::query("update owner.tokens set ends_at = wxpatrol_data.clock() + interval '1 h'").execute(&world.database.pool).await.unwrap();
+    sqlx::query("update owner.tokens set ends_at = wxpatrol_data.clock() + interval '1 h'")
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
     assert_put_off(&world.once_of(&[CheckName::Callback]).await, CheckName::Callback, "external_token_dead");
     let calls = world.wechat.arrived(Endpoint::Getcallbackconfig);
     world.database.advance(Duration::from_secs(3 * 3600)).await;
@@ -333,8 +346,14 @@ async fn a_query_that_can_not_work_is_refused_at_the_start_with_one_sentence() {
         ("select 'planted-key'::int, $2::text", "(SQLSTATE 22P02)"),
         ("select length(token) from owner.tokens where appid = $2", "the token, must be text and not INT4"),
         ("select token, now()::timestamp from owner.tokens where appid = $2", "does not say in which zone"),
-        ("select token, 'soon' || $1 from owner.tokens where appid = $2", "must be timestamptz or seconds and not TEXT"),
-        ("select token, 1, 2 from owner.tokens where appid = $2", "must give two columns, the token and its end, and gives 3"),
+        (
+            "select token, 'soon' || $1 from owner.tokens where appid = $2",
+            "must be timestamptz or seconds and not TEXT",
+        ),
+        (
+            "select token, 1, 2 from owner.tokens where appid = $2",
+            "must give two columns, the token and its end, and gives 3",
+        ),
         ("select 1; select $2", "fault in its syntax"),
         ("delete from owner.tokens where appid = $2 returning token", "tries to write"),
     ] {
@@ -422,11 +441,13 @@ async fn no_secret_of_another_system_shows_anywhere_at_the_loudest_level() {
 #[tokio::test]
 async fn a_key_that_stands_in_a_query_shows_in_no_log() {
     let world = tabled(plan(3, 0)).await.with("WXPATROL_LOG", "trace");
-    let query = "select token, ends_at, 'planted-key' = component from owner.tokens where component = $1 and appid = $2";
+    let query =
+        "select token, ends_at, 'planted-key' = component from owner.tokens where component = $1 and appid = $2";
     let world = world.with("WXPATROL_TOKEN_SQL", query);
     let refused = world.program(&["--once"]).await;
     assert_eq!(refused.code, Some(2), "{}", refused.everything());
-    let query = "select token, ends_at from owner.tokens where component = $1 and appid = $2 and 'planted-key' <> appid";
+    let query =
+        "select token, ends_at from owner.tokens where component = $1 and appid = $2 and 'planted-key' <> appid";
     let world = world.with("WXPATROL_TOKEN_SQL", query);
     let ran = world.program(&["--once", "--check", "phone"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.everything());

@@ -81,9 +81,7 @@ async fn five_thousand_tokens_that_die_at_once_cost_one_refresh_each_and_one_com
     world.wechat.set_latency(Duration::from_millis(20));
     let world = by_three_processes(world, CheckName::Callback, async |world| {
         let busy = "select count(distinct leased_by) from wxpatrol_data.item where leased_by is not null";
-        let storm = async || {
-            world.count(busy).await == 3 && world.wechat.arrived(Endpoint::Getcallbackconfig) > 100
-        };
+        let storm = async || world.count(busy).await == 3 && world.wechat.arrived(Endpoint::Getcallbackconfig) > 100;
         until("all three are at it", storm).await;
         world.wechat.expire_all_tokens();
     })
@@ -126,9 +124,12 @@ async fn merchants_that_withdraw_in_mid_run_are_skipped_and_their_tokens_go() {
     let ended = once.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     world.assert_every_run_adds_up().await;
-    let gone = world.count("select count(*) from wxpatrol_data.item where reason = 'withdrawn' and check_name = 'phone'").await;
+    let gone = world
+        .count("select count(*) from wxpatrol_data.item where reason = 'withdrawn' and check_name = 'phone'")
+        .await;
     assert!(gone > 0, "all were read before they withdrew");
-    let kept = "select count(*) from wxpatrol_data.credential c join wxpatrol_data.merchant m using (platform_id, appid)
+    let kept =
+        "select count(*) from wxpatrol_data.credential c join wxpatrol_data.merchant m using (platform_id, appid)
                  where m.withdrawn_at is not null and (c.access_sealed is not null or c.refresh_sealed is not null)";
     assert_eq!(world.count(kept).await, 0);
 }
@@ -141,7 +142,10 @@ async fn three_processes_whose_merchants_lost_their_tokens_read_the_list_once() 
     }
     world.wechat.set_latency(Duration::from_millis(50));
     let world = by_three_processes(world, CheckName::Phone, async |_| {}).await;
-    assert_eq!(world.count("select count(*) from wxpatrol_data.item where outcome = 'done' and check_name = 'phone'").await, 3_000);
+    assert_eq!(
+        world.count("select count(*) from wxpatrol_data.item where outcome = 'done' and check_name = 'phone'").await,
+        3_000
+    );
     // Six pages of five hundred, and one that is not full.
     let readings = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
     assert!((6..=7).contains(&readings), "{readings} pages");

@@ -62,7 +62,8 @@ async fn no_row_and_no_token_are_no_token_and_two_rows_are_a_fault() {
     for query in ["select $2 where false", "select null::text, now() where $2 <> ''", "select '  ' where $2 <> ''"] {
         assert!(ask(&database.store, query).await.unwrap().is_none(), "{query}");
     }
-    let error = ask(&database.store, "select 'fake' || n from generate_series(1, 3) n where $2 <> ''").await.unwrap_err();
+    let error =
+        ask(&database.store, "select 'fake' || n from generate_series(1, 3) n where $2 <> ''").await.unwrap_err();
     assert_eq!(error.0, "the external token source (a query) answers with more than one row for one token");
     let component = queries(&database.store, "select $2").token("wxcomponent", &Holder::Component).await;
     assert!(component.unwrap().is_none(), "the merchants' query is not asked for the platform");
@@ -72,8 +73,11 @@ async fn no_row_and_no_token_are_no_token_and_two_rows_are_a_fault() {
 async fn a_query_sees_the_role_s_own_path_and_none_of_ours() {
     let database = TestDatabase::new().await;
     assert!(queries(&database.store, "select appid from merchant where appid = $2").check().await.is_err());
-    say(&database.pool, "create table public.kept (appid text, token text); insert into public.kept values ('wxmini1', 'fake')")
-        .await;
+    say(
+        &database.pool,
+        "create table public.kept (appid text, token text); insert into public.kept values ('wxmini1', 'fake')",
+    )
+    .await;
     assert!(ask(&database.store, "select token from kept where appid = $2").await.unwrap().is_some());
 }
 
@@ -108,7 +112,10 @@ async fn a_query_that_takes_too_long_is_given_up_and_one_that_fails_repeats_no_v
     ] {
         match ask(&database.store, query).await {
             Err(SourceFault(sentence)) => {
-                assert!(sentence.starts_with("the external token source (a query) ") && sentence.contains(words), "{sentence}");
+                assert!(
+                    sentence.starts_with("the external token source (a query) ") && sentence.contains(words),
+                    "{sentence}"
+                );
                 assert!(!sentence.contains("planted"), "{sentence}");
             }
             Ok(token) => panic!("{query}: {token:?}"),

@@ -61,10 +61,11 @@ async fn of_many_that_want_to_refresh_one_holder_one_may() {
     keep(&database.store, "fake-refresh", None).await;
     let others = [database.another_store().await, database.another_store().await];
     for holder in [merchant(), Holder::Component] {
-        let claims = futures_util::future::join_all(
-            (0..12).map(|n| claim(if n % 3 == 0 { &database.store } else { &others[n % 2] }, &holder, None, Cause::Ending)),
-        )
-        .await;
+        let claims =
+            futures_util::future::join_all((0..12).map(|n| {
+                claim(if n % 3 == 0 { &database.store } else { &others[n % 2] }, &holder, None, Cause::Ending)
+            }))
+            .await;
         let granted = claims.iter().filter(|claim| matches!(claim, RefreshClaim::Granted(_))).count();
         let elsewhere = claims.iter().filter(|claim| matches!(claim, RefreshClaim::Elsewhere)).count();
         assert_eq!((granted, elsewhere), (1, 11), "{claims:?}");
@@ -225,8 +226,10 @@ async fn a_few_merchants_are_odd_for_a_day_and_many_are_not() {
     assert!(!store.odd(1, "wxodd18").await.unwrap());
     database.advance(48 * HOUR).await;
     store.book_odd(1, "wxodd").await.unwrap();
-    let kept: i64 =
-        sqlx::query_scalar("select count(*) from wxpatrol_data.component_refusal").fetch_one(&database.pool).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("select count(*) from wxpatrol_data.component_refusal")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
     assert_eq!(kept, 1);
 }
 
@@ -303,7 +306,8 @@ async fn a_silent_source_of_tokens_is_one_trouble_of_the_platform() {
 }
 
 async fn lose(database: &TestDatabase) {
-    say(&database.pool, "update credential set lost_reason = 'refused', lost_at = clock() where appid = 'wxmini1'").await;
+    say(&database.pool, "update credential set lost_reason = 'refused', lost_at = clock() where appid = 'wxmini1'")
+        .await;
 }
 
 const APART: Duration = Duration::from_secs(600);

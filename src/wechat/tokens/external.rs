@@ -125,12 +125,7 @@ impl External {
         no_token(TokenFault::Dead(sentence))
     }
 
-    async fn another(
-        &self,
-        platform: &Platform,
-        holder: Holder,
-        used: &StoredToken,
-    ) -> Result<StoredToken, CallError> {
+    async fn another(&self, platform: &Platform, holder: Holder, used: &StoredToken) -> Result<StoredToken, CallError> {
         let whose = whose(&holder).to_owned();
         let known = self.remembered(platform.id, &holder).filter(|token| token.version != used.version);
         let token = match known {

@@ -119,7 +119,9 @@ async fn a_call_is_made_with_the_token_that_is_handed_out_and_asked_for_once_a_m
 async fn a_token_is_remembered_for_a_minute_at_most_and_never_past_its_end() {
     let world = Foreign::new(false).await;
     world.says([token("fake-short", Some(5)), token("fake-long", Some(7200)), token("fake-next", None)]);
-    for (wait_secs, text) in [(0, "fake-short"), (4, "fake-short"), (2, "fake-long"), (59, "fake-long"), (2, "fake-next")] {
+    for (wait_secs, text) in
+        [(0, "fake-short"), (4, "fake-short"), (2, "fake-long"), (59, "fake-long"), (2, "fake-next")]
+    {
         world.pass(wait_secs);
         assert_eq!(world.fresh(APPID).await.unwrap().access_token.expose_secret(), text);
     }
@@ -133,7 +135,8 @@ async fn a_refused_token_is_asked_for_once_more_and_the_call_repeated_with_the_o
         world.says([token("fake-old", Some(7200)), token("fake-new", Some(7200))]);
         world.script.next(CheckMobile, json!({"errcode": code}));
         assert!(world.ask().await.result.is_ok());
-        let sent: Vec<_> = world.script.calls(CheckMobile).iter().map(|call| call.query["access_token"].clone()).collect();
+        let sent: Vec<_> =
+            world.script.calls(CheckMobile).iter().map(|call| call.query["access_token"].clone()).collect();
         assert_eq!(sent, ["fake-old", "fake-new"]);
         assert_eq!(world.asked(), 2);
         world.assert_nothing_was_bought();
@@ -229,7 +232,9 @@ async fn the_platform_s_own_token_comes_from_the_same_source_or_not_at_all() {
 
     let world = Foreign::new(false).await;
     let error = world.wire.authorizer_list(&world.platform, 0, 500).await.err();
-    assert!(matches!(fault(error), TokenFault::NoPlatformToken(sentence) if sentence.contains("WXPATROL_COMPONENT_TOKEN_URL")));
+    assert!(
+        matches!(fault(error), TokenFault::NoPlatformToken(sentence) if sentence.contains("WXPATROL_COMPONENT_TOKEN_URL"))
+    );
     assert_eq!(world.asked(), 0);
     assert!(world.wire.wechat().start_push_ticket(&world.platform).await.is_err());
     world.assert_nothing_was_bought();

@@ -176,7 +176,11 @@ impl Own {
                 if last { ". More of these are only in `wxpatrol report attention`, for an hour" } else { "" }
             ),
             (false, _) => {
-                tracing::debug!(merchant.id = appid, token.good_for_secs = left_secs, "another system is refreshing this merchant");
+                tracing::debug!(
+                    merchant.id = appid,
+                    token.good_for_secs = left_secs,
+                    "another system is refreshing this merchant"
+                );
             }
         }
         if let Err(error) = self.0.vault.book_contested(platform.id, appid, used.version).await {
@@ -250,8 +254,7 @@ impl Own {
     /// A call about a merchant refused the second of the platform's tokens as well. One merchant is odd; several in a
     /// short time are the platform's trouble.
     pub(super) async fn component_refused_again(&self, platform: &Platform, appid: &str) -> Result<(), CallError> {
-        let merchants =
-            self.0.vault.book_odd(platform.id, appid).await.map_err(|error| vault_silent(&error))?;
+        let merchants = self.0.vault.book_odd(platform.id, appid).await.map_err(|error| vault_silent(&error))?;
         if merchants >= REFUSERS {
             let reason = STOLEN.to_owned();
             return Err(no_token(TokenFault::Platform { errcode: Some(40001), reason, certain: true }));
@@ -263,11 +266,7 @@ impl Own {
         Ok(())
     }
 
-    pub(super) async fn stored(
-        &self,
-        platform: &Platform,
-        holder: &Holder,
-    ) -> Result<Option<StoredToken>, CallError> {
+    pub(super) async fn stored(&self, platform: &Platform, holder: &Holder) -> Result<Option<StoredToken>, CallError> {
         self.0.vault.token(platform.id, holder).await.map_err(|error| vault_silent(&error))
     }
 

@@ -280,10 +280,12 @@ impl Own {
             }
             (None, Ok(Ended::Stored(token))) => Ok(Got { token, bought: true }),
             // Taken over meanwhile: whatever is stored now is the newer truth.
-            (None, Ok(Ended::TakenOver | Ended::Booked | Ended::Replaced)) => match self.stored(platform, holder).await? {
-                Some(token) if !token.good_for.is_zero() => Ok(Got::found(token)),
-                _ => Err(no_token(TokenFault::BeingRefreshed)),
-            },
+            (None, Ok(Ended::TakenOver | Ended::Booked | Ended::Replaced)) => {
+                match self.stored(platform, holder).await? {
+                    Some(token) if !token.good_for.is_zero() => Ok(Got::found(token)),
+                    _ => Err(no_token(TokenFault::BeingRefreshed)),
+                }
+            }
             (None, Err(port)) => Err(vault_silent(&port)),
         }
     }
@@ -306,8 +308,7 @@ impl Own {
         if !permit.still_good() {
             let patience = held.room().ok_or_else(out_of_room)?;
             let permit = tokio::time::timeout(patience, self.permit(platform, endpoint)).await;
-            let _used =
-                permit.map_err(|_| out_of_room())?.map_err(Failure::back)?;
+            let _used = permit.map_err(|_| out_of_room())?.map_err(Failure::back)?;
         }
         held.room().ok_or_else(out_of_room)
     }

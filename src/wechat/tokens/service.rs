@@ -110,8 +110,9 @@ impl TokenService {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(bearer) = &settings.bearer {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
-                .map_err(|_| ClientError::Setup("the bearer secret has characters that no header may hold".to_owned()))?;
+            let mut value = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret())).map_err(|_| {
+                ClientError::Setup("the bearer secret has characters that no header may hold".to_owned())
+            })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -122,7 +123,12 @@ impl TokenService {
     }
 
     /// Asks once; `None`: the source knows none.
-    async fn ask(&self, template: &TokenTemplate, component_appid: &str, appid: &str) -> Result<Option<Vec<u8>>, String> {
+    async fn ask(
+        &self,
+        template: &TokenTemplate,
+        component_appid: &str,
+        appid: &str,
+    ) -> Result<Option<Vec<u8>>, String> {
         // Dots alone would walk up the path.
         if [component_appid, appid].iter().any(|text| text.bytes().all(|byte| byte == b'.')) {
             return Ok(None);
@@ -135,7 +141,9 @@ impl TokenService {
             204 | 404 => return Ok(None),
             code @ (401 | 403) => return Err(format!("refuses us (HTTP status {code}): check WXPATROL_TOKEN_BEARER")),
             code @ 300..=399 => {
-                return Err(format!("answers with a redirect (HTTP status {code}), which is not followed: name the address that it leads to"));
+                return Err(format!(
+                    "answers with a redirect (HTTP status {code}), which is not followed: name the address that it leads to"
+                ));
             }
             code => return Err(format!("answers HTTP status {code}")),
         }
@@ -168,9 +176,8 @@ impl TokenService {
             return Err(format!("has something at {pointer} of its answer that is no token"));
         }
         let expiry = &self.settings.expiry_pointer;
-        let good_for = expiry::good_for(answer.pointer(expiry), Utc::now()).map_err(|()| {
-            format!("has something at {expiry} of its answer that is neither seconds nor an instant")
-        })?;
+        let good_for = expiry::good_for(answer.pointer(expiry), Utc::now())
+            .map_err(|()| format!("has something at {expiry} of its answer that is neither seconds nor an instant"))?;
         Ok(Some(ForeignToken { access_token: SecretString::from(token.to_owned()), good_for }))
     }
 }
