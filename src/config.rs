@@ -11,6 +11,7 @@ mod nearest;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod token_source;
 mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -24,6 +25,7 @@ pub use cadence::Cadence;
 pub use fault::{ConfigError, Fault};
 pub use limits::{LimitSetting, Limits, limit, limit_name};
 pub use reader::{Setting, Source};
+pub use token_source::TokenSourceSettings;
 pub use values::{appid, duration, event_key, event_token, platform_secret, secret_word};
 
 use crate::{domain::CheckName, store::retention::Keep};
@@ -54,6 +56,8 @@ pub struct Config {
     pub wechat_base_url: Url,
     /// The platform that the environment names, beside those in the database. Its secret goes before a stored one.
     pub platform: Option<PlatformSettings>,
+    /// Who keeps the tokens; `None`: wxpatrol itself.
+    pub token_source: Option<TokenSourceSettings>,
     /// The key that seals tokens. Always there when `database_url` is; without it `None` means: made once by the
     /// program and kept in `data_dir`.
     pub encryption_key: Option<SecretBox<[u8; 32]>>,
@@ -95,8 +99,8 @@ pub struct Config {
 pub struct PlatformSettings {
     /// Its appid.
     pub component_appid: String,
-    /// Its secret.
-    pub secret: SecretString,
+    /// Its secret; `None` when another system keeps the tokens.
+    pub secret: Option<SecretString>,
     /// A verify ticket to begin with, ignored once a newer one is stored.
     pub verify_ticket: Option<SecretString>,
 }
@@ -205,7 +209,8 @@ impl Config {
             "where WeChat is called",
             values::base_url,
         );
-        let platform = credentials::platform(r);
+        let platform = credentials::platform(r, token_source::named(r));
+        let token_source = token_source::token_source(r);
         let encryption_key = credentials::encryption_key(r, database_url.is_some());
         let limits = Limits::read(r);
         let time_zone = r.or_default(
@@ -316,6 +321,7 @@ impl Config {
             db_connections_max,
             wechat_base_url,
             platform,
+            token_source,
             encryption_key,
             limits,
             check_schedules,

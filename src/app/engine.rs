@@ -61,30 +61,40 @@ impl App {
     pub async fn ready_for(&self, member: &Member) -> Result<Ready, AppError> {
         let id = member.row.id;
         let limits = member.limits(&self.config.limits)?;
-        let secret = self.secret_of(member)?;
-        if let Some(settings) = self.config.platform.as_ref().filter(|_| member.in_environment)
-            && let Some(ticket) = &settings.verify_ticket
-        {
-            self.store.keep_ticket(id, ticket, true).await?;
+        let external = self.external_tokens(id, member.appid()).await?;
+        let secret = match external {
+            Some(_) => None,
+            None => Some(self.secret_of(member)?),
+        };
+        if external.is_none() {
+            self.own_ticket(member).await?;
         }
-        self.require_ticket(member).await?;
         let platform = Platform { id, component_appid: member.appid().to_owned(), secret };
         let pace: PaceConfig =
             Endpoint::ALL.iter().map(|endpoint| (*endpoint, limits.platform(*endpoint).limit())).collect();
         let shared = pace.iter().filter_map(|(endpoint, limit)| Some((*endpoint, (*limit)?))).collect();
         let shared = Arc::new(SharedLimits::new(self.store.clone(), shared));
-        let wire = Wire::new(self.wechat()?, Arc::new(self.store.clone()), shared, pace);
+        let wire = match external {
+            Some(source) => Wire::with_external_tokens(self.wechat()?, source, shared, pace),
+            None => Wire::new(self.wechat()?, Arc::new(self.store.clone()), shared, pace),
+        };
         Ok(Ready { platform, wire, limits, stop: self.stop.child_token() })
     }
 
     fn secret_of(&self, member: &Member) -> Result<SecretString, AppError> {
-        match &self.config.platform {
-            Some(settings) if member.in_environment => Ok(settings.secret.clone()),
-            _ => self.store.platform_secret(&member.row)?.ok_or_else(|| AppError::Input(member.no_secret())),
+        let named = self.config.platform.as_ref().filter(|_| member.in_environment);
+        match named.and_then(|settings| settings.secret.clone()) {
+            Some(secret) => Ok(secret),
+            None => self.store.platform_secret(&member.row)?.ok_or_else(|| AppError::Input(member.no_secret())),
         }
     }
 
-    async fn require_ticket(&self, member: &Member) -> Result<(), AppError> {
+    /// The ticket that wxpatrol's own tokens begin with.
+    async fn own_ticket(&self, member: &Member) -> Result<(), AppError> {
+        let named = self.config.platform.as_ref().filter(|_| member.in_environment);
+        if let Some(ticket) = named.and_then(|settings| settings.verify_ticket.as_ref()) {
+            self.store.keep_ticket(member.row.id, ticket, true).await?;
+        }
         let ticket = TokenVault::ticket(&self.store, member.row.id).await;
         if ticket.map_err(|error| StoreError::Postgres(error.to_string()))?.is_some() {
             return Ok(());

@@ -76,6 +76,7 @@ pub(super) struct Post {
 
 impl Post {
     fn new(app: &App, member: Member, ready: Ready) -> Self {
+        app.greet_token_source(&ready);
         let patrol = app.patrol(&ready, true);
         metrics::counter!("wxpatrol_patrols_total", "platform" => member.appid().to_owned()).increment(1);
         let worker = {

@@ -61,6 +61,9 @@ impl App {
     pub(super) async fn import(&self, flags: &Import) -> Result<Exit, AppError> {
         let platform = self.platform_id().await?;
         let rows = read(flags)?;
+        if rows.iter().any(|row| row.refresh_token.is_some()) {
+            self.refuse_own("the file brings refresh tokens")?;
+        }
         if flags.dry_run {
             eprintln!("import: {} merchants can be imported; nothing was stored (dry run)", rows.len());
             return Ok(Exit::Done);
@@ -201,6 +204,7 @@ fn merchant(line: Line) -> Result<MerchantRow, String> {
         account_status: line.account_status.map(account_status).transpose()?.flatten(),
         authorized_at: None,
         refresh_token: filled(line.refresh_token).map(|token| SecretString::from(token.trim().to_owned())),
+        refresh_read_at: None,
     })
 }
 

@@ -9,6 +9,7 @@ impl App {
     /// Reads the authorizer list of each platform and what WeChat says about each merchant. What one platform lacks stops
     /// no other.
     pub(super) async fn sync(&self) -> Result<Exit, AppError> {
+        self.refuse_sync()?;
         let members = self.members().await?;
         let several = members.len() > 1;
         let synced = join_all(members.iter().map(|member| async move {

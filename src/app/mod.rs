@@ -19,6 +19,7 @@ pub mod shutdown;
 #[cfg(feature = "demo")]
 mod simulate;
 mod status_server;
+mod token_source;
 mod unattended;
 mod watch;
 

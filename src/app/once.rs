@@ -106,6 +106,7 @@ impl App {
 
     async fn ready_to_run(&self, member: &Member) -> Result<Ready, AppError> {
         let ready = self.ready_for(member).await?;
+        self.greet_token_source(&ready);
         self.know_everybody(&ready).await?;
         Ok(ready)
     }
@@ -148,7 +149,12 @@ impl App {
                 "there are no merchants yet: run `wxpatrol sync`, or `wxpatrol import FILE`".to_owned(),
             ));
         }
-        if unknown > 0 {
+        if unknown > 0 && !self.can_sync() {
+            eprintln!(
+                "{unknown} merchants are of unknown kind and in no check's total: name their kind in `wxpatrol import`, or \
+                 set WXPATROL_COMPONENT_TOKEN_URL so that WeChat can be asked"
+            );
+        } else if unknown > 0 {
             eprintln!("{unknown} merchants are of unknown kind; asking WeChat about them first");
             match self.syncer(ready).learn_kinds().await {
                 Ok(learnt) if learnt.failed == 0 => {}

@@ -177,6 +177,7 @@ impl App {
 
     /// Stores the verify ticket from standard input.
     pub(super) async fn keep_ticket(&self) -> Result<Exit, AppError> {
+        self.refuse_own("a ticket is what wxpatrol's own tokens begin with")?;
         let platform = self.platform_id().await?;
         let mut text = String::new();
         stdin()

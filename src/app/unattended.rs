@@ -73,7 +73,8 @@ impl App {
             self.config.check_schedules.iter().filter_map(|(check, cadence)| {
                 Some(Schedule { name: check.name().to_owned(), cadence: cadence.clone()? })
             });
-        let sync = self.config.sync_schedule.clone().map(|cadence| Schedule { name: "sync".to_owned(), cadence });
+        let sync = self.config.sync_schedule.clone().filter(|_| self.can_sync());
+        let sync = sync.map(|cadence| Schedule { name: "sync".to_owned(), cadence });
         checks.chain(sync).collect()
     }
 

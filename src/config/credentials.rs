@@ -72,8 +72,11 @@ fn running_as_root() -> bool {
     false
 }
 
-/// The platform, whole or not at all.
-pub(super) fn platform<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> Option<PlatformSettings> {
+/// The platform, whole or not at all; without a secret when another system keeps the tokens.
+pub(super) fn platform<L: Fn(&str) -> Option<String>>(
+    r: &mut Reader<L>,
+    external_tokens: bool,
+) -> Option<PlatformSettings> {
     const APPID: &str = "WXPATROL_COMPONENT_APPID";
     const SECRET: &str = "WXPATROL_COMPONENT_APPSECRET";
     const TICKET: &str = "WXPATROL_VERIFY_TICKET";
@@ -89,14 +92,21 @@ pub(super) fn platform<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> Opti
     let meaning = "a verify ticket to begin with; ignored once a newer one is stored";
     let verify_ticket = r.secret(TICKET, meaning).map(|given| given.secret);
     let secret_refused = r.faults.iter().skip(faults_before).any(|fault| fault.variable.starts_with(SECRET));
-    if named && secret.is_none() && !secret_refused {
+    if named && secret.is_none() && !secret_refused && !external_tokens {
         r.fault(SECRET, None, format!("(or {SECRET}_FILE) must be set when {APPID} is"), None);
     }
     if !named && (secret.is_some() || verify_ticket.is_some()) {
         let rule = format!("must be set when {} is", if secret.is_some() { SECRET } else { TICKET });
         r.fault(APPID, None, rule, Some(format!("{APPID}=wx0123456789abcdef")));
     }
-    Some(PlatformSettings { component_appid: component_appid?, secret: secret?.secret, verify_ticket })
+    if secret.is_none() && !external_tokens {
+        return None;
+    }
+    Some(PlatformSettings {
+        component_appid: component_appid?,
+        secret: secret.map(|given| given.secret),
+        verify_ticket,
+    })
 }
 
 /// The key that seals tokens; `needed` when no private Postgres keeps one beside it.

@@ -61,6 +61,28 @@ pub enum TokenFault {
         /// WeChat's code, when this very refresh was answered with one.
         errcode: Option<i64>,
     },
+    /// WeChat refused the refresh for a reason that is the merchant's own and does not pass soon.
+    #[error("the refresh was refused: {reason}")]
+    Refused {
+        /// WeChat's code.
+        errcode: i64,
+        /// What the code means there.
+        class: Class,
+        /// The refusal in a few words.
+        reason: String,
+    },
+    /// The external source of tokens gave no usable answer.
+    #[error("{0}")]
+    SourceSilent(String),
+    /// The external source of tokens knows none for this merchant, or says itself that it is over.
+    #[error("{0}")]
+    NotHandedOut(String),
+    /// The external source of tokens hands out a token that WeChat refuses.
+    #[error("{0}")]
+    Dead(String),
+    /// Nobody gives this installation the platform's own token.
+    #[error("{0}")]
+    NoPlatformToken(String),
     /// The merchant's refresh token is missing or was refused; a person must see to it.
     #[error("the refresh token is lost: {0}")]
     Lost(String),
@@ -89,9 +111,14 @@ impl CallError {
                 Class::Transient
             }
             Self::NoToken(fault) => match fault {
-                TokenFault::BeingRefreshed | TokenFault::CoolingDown { .. } => Class::Transient,
+                TokenFault::BeingRefreshed
+                | TokenFault::CoolingDown { .. }
+                | TokenFault::SourceSilent(_)
+                | TokenFault::NotHandedOut(_) => Class::Transient,
                 TokenFault::SlowedDown { .. } => Class::QuotaMinute,
-                TokenFault::Lost(_) => Class::Token,
+                TokenFault::Refused { class, .. } => *class,
+                TokenFault::Lost(_) | TokenFault::Dead(_) => Class::Token,
+                TokenFault::NoPlatformToken(_) => Class::Bug,
                 TokenFault::Withdrawn => Class::Withdrawn,
                 TokenFault::Platform { .. } => Class::Halt,
             },
@@ -125,7 +152,7 @@ impl CallError {
     #[must_use]
     pub fn errcode(&self) -> Option<i64> {
         match self {
-            Self::Refused { errcode, .. } => Some(*errcode),
+            Self::Refused { errcode, .. } | Self::NoToken(TokenFault::Refused { errcode, .. }) => Some(*errcode),
             Self::NoToken(TokenFault::Platform { errcode, .. } | TokenFault::SlowedDown { errcode, .. }) => *errcode,
             _ => None,
         }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod class;
 pub mod endpoint;
 pub mod errcode;
+pub mod expiry;
 pub mod limit;
 pub mod link;
 pub mod message;

@@ -35,6 +35,15 @@ pub struct StoredToken {
     pub version: i64,
 }
 
+/// Why a token is wanted anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// There is none, or it ends soon.
+    Ending,
+    /// WeChat refused the one that is stored, before its end.
+    Refused,
+}
+
 /// The right to refresh one holder's token, for a limited time, against every other process.
 #[derive(Debug, Clone)]
 pub struct RefreshLease {
@@ -42,6 +51,8 @@ pub struct RefreshLease {
     pub fence: i64,
     /// The refresh token; `None` for the component, or when it is lost.
     pub refresh_token: Option<SecretString>,
+    /// Tells the refresh token of this lease from one that is stored while it runs.
+    pub refresh_version: i64,
 }
 
 /// The answer to a wish to refresh.
@@ -57,7 +68,14 @@ pub enum RefreshClaim {
     CoolingDown {
         /// The last failure.
         reason: String,
+        /// WeChat's code, when it refused.
+        errcode: Option<i64>,
         /// How long until the next try is allowed.
+        wait: Duration,
+    },
+    /// Another refusal had the platform's own token bought a moment ago: not so soon again.
+    TooSoon {
+        /// How long until the next refusal may cause a refresh.
         wait: Duration,
     },
     /// A terminal state: a person must act.
@@ -66,22 +84,33 @@ pub enum RefreshClaim {
     Withdrawn,
 }
 
+/// What a refresh brought.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// The new access token.
+    pub access_token: SecretString,
+    /// How long WeChat says it is good for.
+    pub expires_in: Duration,
+    /// The refresh token that came with it, when one came. It is kept only when it is not empty, and only over the one
+    /// of the lease.
+    pub refresh_token: Option<SecretString>,
+    /// Why it was bought.
+    pub cause: Cause,
+}
+
 /// How a refresh ended.
 #[derive(Debug, Clone)]
 pub enum Refreshed {
-    /// A new token, good for `expires_in`. A refresh token is kept only when it is not empty.
-    Token {
-        /// The new access token.
-        access_token: SecretString,
-        /// How long WeChat says it is good for.
-        expires_in: Duration,
-        /// The refresh token that came with it, when one came.
-        refresh_token: Option<SecretString>,
-    },
-    /// A passing failure: cool down, then another try.
+    /// A new token.
+    Token(NewToken),
+    /// A failure that may pass: cool down, then another try.
     Failed {
         /// A few words, no secret.
         reason: String,
+        /// WeChat's code, when it refused.
+        errcode: Option<i64>,
+        /// The shortest cool-down; the vault's own grows with each failure in a row.
+        cool_min: Duration,
     },
     /// It was not tried, or WeChat says slow down: the lease goes back, and nothing is booked against the holder.
     Back,
@@ -92,6 +121,19 @@ pub enum Refreshed {
     },
     /// The merchant withdrew its authorization.
     Withdrawn,
+}
+
+/// What the vault made of the end of a refresh.
+#[derive(Debug, Clone)]
+pub enum Ended {
+    /// The new token is stored.
+    Stored(StoredToken),
+    /// The failure is booked.
+    Booked,
+    /// Another refresh token was stored meanwhile: the refusal of the old one says nothing about it.
+    Replaced,
+    /// Another process took the lease over: nothing was written.
+    TakenOver,
 }
 
 /// Where tokens are kept: sealed, with one refresher over all processes.
@@ -107,21 +149,57 @@ pub trait TokenVault: Send + Sync {
         platform: PlatformId,
         holder: &Holder,
         seen: Option<i64>,
+        cause: Cause,
         lease: Duration,
     ) -> Result<RefreshClaim, PortError>;
 
-    /// Ends a refresh, fenced: `None` when another process took over meanwhile, so that nothing was stored. The
-    /// answer is the stored token when `how` was a token.
+    /// Ends a refresh, fenced by its lease. May be repeated.
     async fn end_refresh(
         &self,
         platform: PlatformId,
         holder: &Holder,
-        fence: i64,
+        lease: &RefreshLease,
         how: Refreshed,
-    ) -> Result<Option<StoredToken>, PortError>;
+    ) -> Result<Ended, PortError>;
+
+    /// Books that a merchant's token was refused long before its end, and that the one bought in its place works:
+    /// somebody else refreshes it. `version` is the refused token's; each is booked once, however often this is said.
+    async fn book_contested(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError>;
+
+    /// Books that calls about a merchant refused two tokens of the platform in a row, and answers for how many
+    /// merchants that was booked lately. May be repeated.
+    async fn book_odd(&self, platform: PlatformId, appid: &str) -> Result<u64, PortError>;
+
+    /// Whether a merchant's refusal of the platform's own token says nothing about the token: it is booked as odd, and
+    /// is one of few.
+    async fn odd(&self, platform: PlatformId, appid: &str) -> Result<bool, PortError>;
 
     /// The newest verify ticket and its age, `None` when no ticket is stored.
     async fn ticket(&self, platform: PlatformId) -> Result<Option<(SecretString, Duration)>, PortError>;
+}
+
+/// A token that another system keeps and refreshes.
+#[derive(Debug, Clone)]
+pub struct ForeignToken {
+    /// The token as sent to WeChat.
+    pub access_token: SecretString,
+    /// How long it is good for, by the word of its keeper; zero when it is over, `None` when nothing was said.
+    pub good_for: Option<Duration>,
+}
+
+/// The other system gave no answer that can be used. One sentence without any secret, address or part of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceFault(pub String);
+
+/// An existing platform that keeps its tokens and hands them out. Nothing that comes from it is stored.
+#[async_trait]
+pub trait TokenSource: Send + Sync {
+    /// The token of a holder at this moment; `None`: it knows none. One question, no repeat. May be repeated.
+    async fn token(&self, component_appid: &str, holder: &Holder) -> Result<Option<ForeignToken>, SourceFault>;
+
+    /// Whether it was told how to get the platform's own token, without which nothing is known about who authorized it.
+    fn knows_the_platform(&self) -> bool;
 }
 
 /// Slots of a limit, taken for one process out of what all processes share.

@@ -42,14 +42,16 @@ async fn tell_due(inner: &Inner, run: &OpenRun) -> Result<(), StoreError> {
                 let interval = inner.settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval);
                 interval.unwrap_or_default().saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX))
             };
-            let refreshes = u64::try_from(count.refreshes).unwrap_or(0);
+            // Another system's tokens are not refreshed here.
+            let refreshes = if inner.wire.tokens().are_external() { 0 } else { count.refreshes };
+            let refreshes = u64::try_from(refreshes).unwrap_or(0);
             let takes = pace(check.endpoint(), calls).max(pace(Endpoint::ApiAuthorizerToken, refreshes));
             tracing::info!(
                 platform = inner.platform.component_appid,
                 run.id = %run.run_id,
                 check.name = check.name(),
                 calls = count.items,
-                refreshes = count.refreshes,
+                refreshes,
                 takes_at_least_secs = takes.as_secs(),
                 "due"
             );

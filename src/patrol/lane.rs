@@ -20,11 +20,12 @@ use super::{
 use crate::{
     domain::{CheckName, Endpoint, Outcome, Settled, ports::StoredToken},
     store::claim::{Claim, ClaimWish},
+    wechat::MARGIN_MAX,
 };
 
 /// A token that is good for longer than this needs no look; any other is seen to before the claim is paced, so that no
 /// refresh happens while a slot is held.
-const LIVE: Duration = Duration::from_secs(450);
+const LIVE: Duration = Duration::from_secs(MARGIN_MAX.as_secs() + 30);
 /// Claims under way in one lane at most, when no limit says less.
 const WINDOW_MAX: usize = 2_000;
 /// A probe that said nothing (a connection that broke, a token that cools down) is followed by another after this.

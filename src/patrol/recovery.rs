@@ -1,20 +1,31 @@
-//! Lost refresh tokens: WeChat's authorizer list names them all, so one pass serves every merchant that lost its own.
+//! Lost refresh tokens: WeChat's authorizer list names them all, so one pass of one process serves every merchant that
+//! lost its own, in every process.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{Inner, sync::Sync};
+use crate::store::{
+    StoreError,
+    recovery::{Elsewhere, Reading},
+};
 
 /// One pass serves all that were lost within this.
-const EVERY: Duration = Duration::from_secs(600);
-
+const APART: Duration = Duration::from_secs(600);
+/// Who reads is believed dead after this without a word, and says one three times as often.
+const LEASE: Duration = Duration::from_secs(30);
+/// How often it is looked whether another process is done.
+const LOOK: Duration = Duration::from_secs(1);
 /// The claims that met the loss are recorded first: planning wakes what it finds recorded as lost.
 const RECORDED_BY_THEN: Duration = Duration::from_secs(2);
 
@@ -40,26 +51,52 @@ impl Recovery {
 
 /// Waits for lost tokens and recovers them, until the engine stops.
 pub(super) async fn run(inner: Arc<Inner>) {
-    let mut last: Option<Instant> = None;
+    // When the passes rest, the next one is made after that, if this process is still there.
+    let mut next: Option<Instant> = None;
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
             () = inner.recovery.wanted.notified() => {}
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
-        if last.is_none_or(|last| last.elapsed() >= EVERY) {
-            last = Some(Instant::now());
-            tokio::select! {
-                () = inner.stop.cancelled() => return,
-                () = tokio::time::sleep(RECORDED_BY_THEN) => {}
-            }
-            recover(&inner).await;
-        }
+        let recovered = async {
+            sleep(RECORDED_BY_THEN).await;
+            recover(&inner).await
+        };
+        next = tokio::select! {
+            () = inner.stop.cancelled() => return,
+            recovered = recovered => recovered.unwrap_or_else(|error| {
+                tracing::warn!(%error, "lost refresh tokens wait for Postgres");
+                Some(Instant::now() + LEASE)
+            }),
+        };
         inner.recovery.under_way.store(false, Ordering::SeqCst);
         inner.look.notify_one();
     }
 }
 
-async fn recover(inner: &Inner) {
+/// Has the list read by this process or waits for the one that does; then planning wakes whose token is back. Answers
+/// when to try again for those that were lost since the last pass.
+async fn recover(inner: &Inner) -> Result<Option<Instant>, StoreError> {
+    let platform = inner.platform.id;
+    let next = loop {
+        match inner.store.take_recovery(platform, APART, LEASE).await? {
+            Ok(reading) => {
+                read(inner, reading).await;
+                break None;
+            }
+            Err(Elsewhere::UnderWay) => sleep(LOOK).await,
+            Err(Elsewhere::Rests(wait)) => break wait.map(|wait| Instant::now() + wait),
+        }
+    };
+    let woken = inner.store.wake_recovered(platform).await?;
+    tracing::debug!(woken, "merchants whose refresh token is back come due");
+    inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+    Ok(next)
+}
+
+/// Reads the list, and says meanwhile that this process lives.
+async fn read(inner: &Inner, reading: Reading) {
     let sync = Sync {
         store: inner.store.clone(),
         wire: inner.wire.clone(),
@@ -67,12 +104,21 @@ async fn recover(inner: &Inner) {
         stop: inner.stop.clone(),
     };
     tracing::info!("a refresh token was refused; reading the authorizer list for newer ones");
-    match sync.list().await {
+    let listed = sync.list();
+    tokio::pin!(listed);
+    let synced = loop {
+        tokio::select! {
+            synced = &mut listed => break synced,
+            () = sleep(LEASE / 3) => {
+                inner.store.prolong_recovery(reading, Some(LEASE)).await.ok();
+            }
+        }
+    };
+    match synced {
         Ok(synced) => tracing::info!(listed = synced.listed, "the authorizer list was read"),
         Err(error) => tracing::warn!(%error, "lost refresh tokens could not be recovered; the next sync tries again"),
     }
-    // Merchants with a newer refresh token come due.
-    if let Err(error) = inner.store.plan(inner.context(None), inner.settings.hold_new).await {
-        tracing::warn!(%error, "planning waits for Postgres");
+    if let Err(error) = inner.store.prolong_recovery(reading, None).await {
+        tracing::debug!(%error, "the end of the reading was not written down; its lease ends");
     }
 }

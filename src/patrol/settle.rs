@@ -14,6 +14,8 @@ const UNKNOWN_ATTEMPTS_MAX: u32 = 2;
 const SLOWED_MAX: u32 = 5;
 /// Waits before the second and third try.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// An external source of tokens is asked again for a merchant after this, and a third of it later.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(900);
 /// What only a person or an authorization can change is looked at again after this, should nobody tell us.
 const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400 - 4 * 3600);
 
@@ -58,6 +60,10 @@ impl Tried {
         Outcome::Skipped { due_at: Some(self.after(LOOK_AGAIN)), reason: reason.to_owned() }
     }
 
+    fn put_off(self, wait: Duration, reason: &str) -> Outcome {
+        Outcome::Deferred { until: self.scattered(self.after(wait), wait / 3), reason: reason.to_owned() }
+    }
+
     fn wait(self, wait: Duration, reason: &str) -> Outcome {
         Outcome::Again { due_at: self.after(wait), reason: reason.to_owned(), attempt: false }
     }
@@ -69,7 +75,10 @@ pub fn settle(error: &CallError, tried: Tried) -> Option<Outcome> {
     if let CallError::NoToken(fault) = error {
         return settle_token_fault(fault, tried);
     }
-    let class = error.class();
+    settle_class(error.class(), tried)
+}
+
+fn settle_class(class: Class, tried: Tried) -> Option<Outcome> {
     Some(match class {
         Class::Transient => tried.again(ATTEMPTS_MAX, class.name()),
         Class::Token => tried.again(ATTEMPTS_MAX, "token_refused"),
@@ -125,6 +134,16 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
             let until = tried.scattered(tried.after(Duration::from_secs(3600)), Duration::from_secs(600));
             Outcome::Deferred { until, reason: Class::QuotaMinute.name().to_owned() }
         }),
+        // WeChat refused the refresh for the merchant's own reason, which means the same as if it had refused the call.
+        TokenFault::Refused { class, .. } => settle_class(*class, tried),
+        // The source may only be restarting. What it does not give is not the merchant's failure.
+        TokenFault::SourceSilent(_) if tried.attempts + 1 < ATTEMPTS_MAX => {
+            Some(tried.again(ATTEMPTS_MAX, "token_source_silent"))
+        }
+        TokenFault::SourceSilent(_) => Some(tried.put_off(SOURCE_PATIENCE, "token_source_silent")),
+        TokenFault::Dead(_) => Some(tried.put_off(SOURCE_PATIENCE, "external_token_dead")),
+        TokenFault::NotHandedOut(_) => Some(tried.put_off(SOURCE_PATIENCE, "external_token_missing")),
+        TokenFault::NoPlatformToken(_) => Some(tried.failed(Class::Bug.name())),
         // The list of authorizers may bring it back; should nobody tell us, it is looked at tomorrow.
         TokenFault::Lost(_) => {
             Some(Outcome::Skipped { due_at: Some(tried.after(DAILY)), reason: "token_lost".to_owned() })
@@ -170,6 +189,31 @@ mod tests {
     fn only_a_halt_is_left_to_the_breaker() {
         for class in Class::ALL {
             assert_eq!(settle(&refused(*class), tried(0, 0)).is_none(), *class == Class::Halt, "{class}");
+        }
+    }
+
+    #[test]
+    fn an_external_source_that_gives_nothing_fails_no_merchant() {
+        let silent = CallError::NoToken(TokenFault::SourceSilent("it is away".to_owned()));
+        let outcome = |attempts| settle(&silent, tried(attempts, 0)).unwrap();
+        let names = [outcome(0), outcome(1), outcome(2)].map(|outcome| outcome.name().unwrap().to_owned());
+        assert_eq!(names, ["again", "again", "deferred"]);
+        for (fault, reason) in [
+            (TokenFault::Dead(String::new()), "external_token_dead"),
+            (TokenFault::NotHandedOut(String::new()), "external_token_missing"),
+        ] {
+            let outcome = settle(&CallError::NoToken(fault), tried(0, 0)).unwrap();
+            assert_eq!((outcome.name(), outcome.reason()), (Some("deferred"), Some(reason)));
+        }
+    }
+
+    #[test]
+    fn a_refused_refresh_is_settled_as_the_refused_call_would_be() {
+        for class in Class::ALL {
+            let fault = TokenFault::Refused { errcode: 1, class: *class, reason: String::new() };
+            let (refresh, call) =
+                (settle(&CallError::NoToken(fault), tried(0, 0)), settle(&refused(*class), tried(0, 0)));
+            assert_eq!(refresh, call, "{class}");
         }
     }
 

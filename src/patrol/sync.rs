@@ -140,9 +140,12 @@ impl Sync {
     async fn pass(&self, named: &mut HashSet<u64>, synced: &mut Synced) -> Result<Option<u64>, SyncError> {
         let mut offset = 0_u64;
         loop {
+            let read_at = self.store.read_clock().await?;
             let page = self.page(offset).await?;
             let total = page.total;
             let held = page.held as u64;
+            // Somebody else refreshes then: what the list names would only make two refreshers of one.
+            let external = self.wire.tokens().are_external();
             let rows: Vec<MerchantRow> = page
                 .entries
                 .into_iter()
@@ -150,7 +153,8 @@ impl Sync {
                 .map(|entry| MerchantRow {
                     appid: entry.appid,
                     authorized_at: entry.authorized_at_secs.and_then(|secs| DateTime::from_timestamp(secs, 0)),
-                    refresh_token: entry.refresh_token,
+                    refresh_token: entry.refresh_token.filter(|_| !external),
+                    refresh_read_at: Some(read_at),
                     ..MerchantRow::default()
                 })
                 .collect();
@@ -250,6 +254,7 @@ impl Sync {
                         account_status: info.account_status.and_then(small),
                         authorized_at: None,
                         refresh_token: None,
+                        refresh_read_at: None,
                     });
                 }
                 Err(error) => {

@@ -59,7 +59,8 @@ pub(super) fn authorizer_token(world: &World, asked: &Asked<'_>) -> Result<Strin
     }
     let access = world.issue(&mut merchant.access);
     merchant.refreshes += 1;
-    if world.rotate_refresh_tokens.load(Ordering::Relaxed) {
+    let empty = world.empty_refresh_tokens.load(Ordering::Relaxed);
+    if world.rotate_refresh_tokens.load(Ordering::Relaxed) && !empty {
         merchant.refresh_serial += 1;
         merchant.refresh_previous_until = world.now().saturating_add(world.token_overlap());
     }
@@ -67,7 +68,7 @@ pub(super) fn authorizer_token(world: &World, asked: &Asked<'_>) -> Result<Strin
         r#"{{"authorizer_access_token":"{}","expires_in":{},"authorizer_refresh_token":"{}"}}"#,
         traits.access_token(access),
         world.plan.token_lifetime.as_secs(),
-        traits.refresh_token(merchant.refresh_serial),
+        if empty { String::new() } else { traits.refresh_token(merchant.refresh_serial) },
     ))
 }
 

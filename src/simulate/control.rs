@@ -184,7 +184,12 @@ fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal> {
             let (access_token, expires_in) = world.issue_live_token(&parse::<Of>(body)?.appid)?;
             answer = json!({"access_token": access_token, "expires_in": expires_in});
         }
+        "issue_component_token" => {
+            let (component_access_token, expires_in) = world.issue_component_token();
+            answer = json!({"component_access_token": component_access_token, "expires_in": expires_in});
+        }
         "rotate_refresh_tokens" => world.set_rotate_refresh_tokens(parse::<Switch>(body)?.on),
+        "empty_refresh_tokens" => world.set_empty_refresh_tokens(parse::<Switch>(body)?.on),
         "hide_refresh_token" => {
             let MerchantSwitch { appid, on } = parse(body)?;
             world.hide_refresh_token(&appid, on)?;

@@ -34,7 +34,9 @@
 //! | `POST expire_all_tokens` | | every token answers 42001 |
 //! | `POST token_overlap` | `{"seconds": 0}` | how long a replaced token lives on |
 //! | `POST issue_live_token` | `{"appid"}` | an access token without a refresh |
+//! | `POST issue_component_token` | | a component token without a fetch |
 //! | `POST rotate_refresh_tokens` | `{"on"}` | each refresh changes the refresh token |
+//! | `POST empty_refresh_tokens` | `{"on"}` | refreshes answer an empty refresh token |
 //! | `POST hide_refresh_token` | `{"appid", "on"}` | the list shows an empty refresh token |
 //! | `POST throttle_asks` | `{"on"}` | -601026 for a second ask in 24 hours |
 //! | `POST record_arrivals` | `{"on"}` | keep arrival times |

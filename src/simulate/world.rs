@@ -50,6 +50,7 @@ pub struct World {
     pub(super) redirects_followed: AtomicU64,
     pub(super) throttle_asks: AtomicBool,
     pub(super) rotate_refresh_tokens: AtomicBool,
+    pub(super) empty_refresh_tokens: AtomicBool,
     pub(super) latency_micros: AtomicU64,
     pub(super) stopping: CancellationToken,
     token_overlap_micros: AtomicU64,
@@ -80,6 +81,7 @@ impl World {
             redirects_followed: AtomicU64::new(0),
             throttle_asks: AtomicBool::new(plan.throttle_asks),
             rotate_refresh_tokens: AtomicBool::new(plan.rotate_refresh_tokens),
+            empty_refresh_tokens: AtomicBool::new(false),
             latency_micros: AtomicU64::new(micros(plan.latency)),
             stopping,
             token_overlap_micros: AtomicU64::new(micros(plan.token_overlap)),
@@ -171,9 +173,21 @@ impl World {
         Ok((self.traits(place).access_token(serial), self.plan.token_lifetime.as_secs()))
     }
 
+    /// Issues a component token as `api_component_token` would, without counting a fetch; returns it with its seconds to
+    /// live.
+    pub fn issue_component_token(&self) -> (String, u64) {
+        let serial = self.issue(&mut hold(&self.component));
+        (format!("sim-ct-{serial}"), self.plan.token_lifetime.as_secs())
+    }
+
     /// Whether each refresh issues a new refresh token.
     pub fn set_rotate_refresh_tokens(&self, rotate: bool) {
         self.rotate_refresh_tokens.store(rotate, Ordering::Relaxed);
+    }
+
+    /// Whether `api_authorizer_token` answers an empty refresh token beside the access token; the one that was used goes on.
+    pub fn set_empty_refresh_tokens(&self, empty: bool) {
+        self.empty_refresh_tokens.store(empty, Ordering::Relaxed);
     }
 
     /// Whether `api_get_authorizer_list` shows an empty refresh token for this merchant.

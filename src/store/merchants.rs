@@ -28,6 +28,8 @@ pub struct MerchantRow {
     pub authorized_at: Option<DateTime<Utc>>,
     /// Its refresh token; empty ones are not kept.
     pub refresh_token: Option<SecretString>,
+    /// When that was true, on Postgres's clock; a stored one that was learnt later stays. `None`: now.
+    pub refresh_read_at: Option<DateTime<Utc>>,
 }
 
 /// A merchant that is known.
@@ -97,14 +99,14 @@ impl Store {
             .bind(listed)
             .execute(&mut *transaction)
             .await?;
-        let tokens: Vec<(&str, &SecretString)> = rows
+        let tokens: Vec<(&str, &SecretString, Option<DateTime<Utc>>)> = rows
             .iter()
-            .filter_map(|row| row.refresh_token.as_ref().map(|token| (row.appid.as_str(), token)))
-            .filter(|(_, token)| !token.expose_secret().is_empty())
+            .filter_map(|row| Some((row.appid.as_str(), row.refresh_token.as_ref()?, row.refresh_read_at)))
+            .filter(|(_, token, _)| !token.expose_secret().is_empty())
             .collect();
         if !tokens.is_empty() {
             let sealer = self.sealer()?;
-            let appids: Vec<&str> = tokens.iter().map(|(appid, _)| *appid).collect();
+            let appids: Vec<&str> = tokens.iter().map(|(appid, ..)| *appid).collect();
             let stored: HashMap<String, Vec<u8>> =
                 sqlx::query_as::<_, (String, Vec<u8>)>(include_str!("sql/credentials_sealed.sql"))
                     .bind(platform)
@@ -126,9 +128,13 @@ impl Store {
                 .bind(platform)
                 .bind(&appids)
                 .bind(
-                    tokens.iter().map(|(appid, token)| sealer.seal(place(platform, appid), token)).collect::<Vec<_>>(),
+                    tokens
+                        .iter()
+                        .map(|(appid, token, _)| sealer.seal(place(platform, appid), token))
+                        .collect::<Vec<_>>(),
                 )
-                .bind(tokens.iter().map(|(appid, token)| differs(appid, token)).collect::<Vec<_>>())
+                .bind(tokens.iter().map(|(appid, token, _)| differs(appid, token)).collect::<Vec<_>>())
+                .bind(tokens.iter().map(|(.., read_at)| *read_at).collect::<Vec<_>>())
                 .execute(&mut *transaction)
                 .await?;
         }

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod claim;
 #[cfg(feature = "demo")]
 pub mod databases;
+pub mod foreign;
 pub mod identity;
 pub mod intend;
 pub mod lease;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod platforms;
 pub mod process;
 pub mod record;
+pub mod recovery;
 pub mod results;
 pub mod retention;
 pub mod runs;
@@ -109,6 +111,8 @@ pub struct StoreSettings {
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    /// How to reach the same Postgres as whoever else has this role would: nothing of ours is set.
+    plain: Arc<PgConnectOptions>,
     sealer: Option<Sealer>,
     process_id: Uuid,
     lease: Duration,
@@ -129,8 +133,10 @@ impl Store {
     /// # Errors
     /// One sentence that names what to look at; the address is shown without its password.
     pub async fn connect(url: &str, settings: &StoreSettings, sealer: Option<Sealer>) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| StoreError::Postgres(format!("DATABASE_URL is no Postgres address: {error}")))?
+        let plain = PgConnectOptions::from_str(url)
+            .map_err(|error| StoreError::Postgres(format!("DATABASE_URL is no Postgres address: {error}")))?;
+        let options = plain
+            .clone()
             .application_name("wxpatrol")
             // No statement here runs long enough to be worth compiling.
             .options([("search_path", "wxpatrol_data"), ("jit", "off")])
@@ -159,6 +165,7 @@ impl Store {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
+            plain: Arc::new(plain),
             sealer,
             process_id: Uuid::now_v7(),
             lease: settings.lease,

@@ -1,8 +1,10 @@
 //! The schema and the statements on a real Postgres: everything has its comment, prepares, and refuses what it must.
 
+mod foreign;
 mod listing;
 mod operator;
 mod platforms;
+mod tokens;
 mod upkeep;
 mod views;
 

@@ -3,14 +3,23 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::FromRow;
 
 use super::{Store, StoreError, seal::Place};
 use crate::domain::{
     PlatformId,
-    ports::{Holder, PortError, RefreshClaim, RefreshLease, Refreshed, StoredToken, TokenVault},
+    ports::{
+        Cause, Ended, Holder, NewToken, PortError, RefreshClaim, RefreshLease, Refreshed, StoredToken, TokenVault,
+    },
 };
+
+/// Refusals have the platform's own token bought at most once in this time, over all processes: one of them may be
+/// right, the others are answered by what it brought.
+const REFUSALS_APART: Duration = Duration::from_secs(30);
+/// Up to so many merchants of a platform are odd in a day; when there are more, something else is.
+const ODD_MAX: i64 = 20;
+const NONE_STORED: &str = "no refresh token is stored: run `wxpatrol sync` or import it";
 
 impl From<StoreError> for PortError {
     fn from(error: StoreError) -> Self {
@@ -26,15 +35,23 @@ fn appid(holder: &Holder) -> &str {
 }
 
 #[derive(FromRow)]
-struct CredentialRow {
+struct LeaseRow {
+    fence: i64,
+    refresh_sealed: Option<Vec<u8>>,
+    refresh_version: i64,
+}
+
+#[derive(FromRow)]
+struct StateRow {
     access_sealed: Option<Vec<u8>>,
     good_for_secs: Option<f64>,
     version: i64,
-    refresh_sealed: Option<Vec<u8>>,
     leased: bool,
     cooling_secs: Option<f64>,
     failure_reason: Option<String>,
+    failure_errcode: Option<i64>,
     lost_reason: Option<String>,
+    too_soon_secs: Option<f64>,
     withdrawn: bool,
 }
 
@@ -72,115 +89,164 @@ impl Store {
         platform: PlatformId,
         holder: &Holder,
         seen: Option<i64>,
+        cause: Cause,
         lease: Duration,
-    ) -> Result<RefreshClaim, StoreError> {
+    ) -> Result<Option<RefreshLease>, StoreError> {
         let sealer = self.sealer()?;
         let appid = appid(holder);
-        let mut transaction = self.pool.begin().await?;
-        if *holder == Holder::Component {
-            sqlx::query(include_str!("sql/token_component_row.sql")).bind(platform).execute(&mut *transaction).await?;
-        }
-        let row: Option<CredentialRow> = sqlx::query_as(include_str!("sql/token_claim.sql"))
+        let granted: Option<LeaseRow> = sqlx::query_as(include_str!("sql/token_lease.sql"))
             .bind(platform)
             .bind(appid)
-            .fetch_optional(&mut *transaction)
+            .bind(lease.as_secs_f64())
+            .bind(seen)
+            .bind(cause == Cause::Refused)
+            .bind(REFUSALS_APART.as_secs_f64())
+            .fetch_optional(&self.pool)
             .await?;
-        let Some(row) = row else {
-            return Ok(RefreshClaim::Lost("no refresh token is stored: run `wxpatrol sync` or import it".to_owned()));
-        };
+        let Some(row) = granted else { return Ok(None) };
+        let place = Place { platform, appid, column: "refresh" };
+        let lease = RefreshLease { fence: row.fence, refresh_token: None, refresh_version: row.refresh_version };
+        match row.refresh_sealed.map(|sealed| sealer.open(place, &sealed)).transpose() {
+            Ok(refresh_token) => Ok(Some(RefreshLease { refresh_token, ..lease })),
+            Err(error) => {
+                self.end_lease(platform, holder, &lease, Refreshed::Back).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Why nobody may refresh; `None`: what stood against it is over.
+    async fn refresh_barred(
+        &self,
+        platform: PlatformId,
+        holder: &Holder,
+        seen: Option<i64>,
+        cause: Cause,
+    ) -> Result<Option<RefreshClaim>, StoreError> {
+        let appid = appid(holder);
+        let row: Option<StateRow> = sqlx::query_as(include_str!("sql/token_state.sql"))
+            .bind(platform)
+            .bind(appid)
+            .bind(REFUSALS_APART.as_secs_f64())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return self.without_row(platform, holder).await };
         if row.withdrawn {
-            return Ok(RefreshClaim::Withdrawn);
+            return Ok(Some(RefreshClaim::Withdrawn));
         }
         let good_for = secs(row.good_for_secs);
         if let Some(sealed) = &row.access_sealed
             && Some(row.version) != seen
             && good_for > Duration::ZERO
         {
-            return Ok(RefreshClaim::Newer(self.access_token(platform, appid, sealed, good_for, row.version)?));
+            let token = self.access_token(platform, appid, sealed, good_for, row.version)?;
+            return Ok(Some(RefreshClaim::Newer(token)));
         }
         if let Some(reason) = row.lost_reason {
-            return Ok(RefreshClaim::Lost(reason));
+            return Ok(Some(RefreshClaim::Lost(reason)));
         }
         if row.leased {
-            return Ok(RefreshClaim::Elsewhere);
+            return Ok(Some(RefreshClaim::Elsewhere));
         }
         let wait = secs(row.cooling_secs);
         if wait > Duration::ZERO {
-            return Ok(RefreshClaim::CoolingDown { reason: row.failure_reason.unwrap_or_default(), wait });
+            let reason = row.failure_reason.unwrap_or_default();
+            return Ok(Some(RefreshClaim::CoolingDown { reason, errcode: row.failure_errcode, wait }));
         }
-        let refresh_token = row
-            .refresh_sealed
-            .map(|sealed| sealer.open(Place { platform, appid, column: "refresh" }, &sealed))
-            .transpose()?;
-        let fence: i64 = sqlx::query_scalar(include_str!("sql/token_lease.sql"))
+        let wait = secs(row.too_soon_secs);
+        if *holder == Holder::Component && cause == Cause::Refused && wait > Duration::ZERO {
+            return Ok(Some(RefreshClaim::TooSoon { wait }));
+        }
+        Ok(None)
+    }
+
+    /// The platform's own token gets its row, a merchant without one is lost.
+    async fn without_row(&self, platform: PlatformId, holder: &Holder) -> Result<Option<RefreshClaim>, StoreError> {
+        let Holder::Merchant(appid) = holder else {
+            sqlx::query(include_str!("sql/token_component_row.sql")).bind(platform).execute(&self.pool).await?;
+            return Ok(None);
+        };
+        let withdrawn: Option<bool> = sqlx::query_scalar(include_str!("sql/token_none.sql"))
             .bind(platform)
             .bind(appid)
-            .bind(lease.as_secs_f64())
-            .fetch_one(&mut *transaction)
+            .bind(NONE_STORED)
+            .fetch_optional(&self.pool)
             .await?;
-        transaction.commit().await?;
-        Ok(RefreshClaim::Granted(RefreshLease { fence, refresh_token }))
+        Ok(Some(match withdrawn {
+            Some(true) => RefreshClaim::Withdrawn,
+            Some(false) | None => RefreshClaim::Lost(NONE_STORED.to_owned()),
+        }))
     }
 
     async fn end_lease(
         &self,
         platform: PlatformId,
         holder: &Holder,
-        fence: i64,
+        lease: &RefreshLease,
         how: Refreshed,
-    ) -> Result<Option<StoredToken>, StoreError> {
-        let sealer = self.sealer()?;
+    ) -> Result<Ended, StoreError> {
         let appid = appid(holder);
-        let place = |column| Place { platform, appid, column };
-        match how {
-            Refreshed::Token { access_token, expires_in, refresh_token } => {
-                let version: Option<i64> = sqlx::query_scalar(include_str!("sql/token_store.sql"))
-                    .bind(platform)
-                    .bind(appid)
-                    .bind(fence)
-                    .bind(sealer.seal(place("access"), &access_token))
-                    .bind(expires_in.as_secs_f64())
-                    .bind(refresh_token.map(|token| sealer.seal(place("refresh"), &token)))
+        let fenced =
+            |statement: &'static str| sqlx::query_scalar(statement).bind(platform).bind(appid).bind(lease.fence);
+        // What the statement answers when the fence fits; for a lost token whether it is still the stored one.
+        let booked: Option<bool> = match how {
+            Refreshed::Token(token) => return self.store_token(platform, appid, lease, token).await,
+            Refreshed::Failed { reason, errcode, cool_min } => {
+                fenced(include_str!("sql/token_failed.sql"))
+                    .bind(reason)
+                    .bind(errcode)
+                    .bind(cool_min.as_secs_f64())
                     .fetch_optional(&self.pool)
-                    .await?;
-                Ok(version.map(|version| StoredToken { access_token, good_for: expires_in, version }))
+                    .await?
             }
-            Refreshed::Failed { reason } => {
-                self.end_badly(include_str!("sql/token_failed.sql"), platform, appid, fence, &reason).await
-            }
-            Refreshed::Back => {
-                sqlx::query(include_str!("sql/token_back.sql"))
-                    .bind(platform)
-                    .bind(appid)
-                    .bind(fence)
-                    .execute(&self.pool)
-                    .await?;
-                Ok(None)
-            }
+            Refreshed::Back => fenced(include_str!("sql/token_back.sql")).fetch_optional(&self.pool).await?,
             Refreshed::Lost { reason } => {
-                self.end_badly(include_str!("sql/token_lost.sql"), platform, appid, fence, &reason).await
+                fenced(include_str!("sql/token_lost.sql"))
+                    .bind(reason)
+                    .bind(lease.refresh_version)
+                    .fetch_optional(&self.pool)
+                    .await?
             }
             Refreshed::Withdrawn => {
-                sqlx::query(include_str!("sql/record_withdrawn.sql"))
-                    .bind(platform)
-                    .bind([appid])
-                    .execute(&self.pool)
-                    .await?;
-                Ok(None)
+                self.withdraw(platform, &[appid.to_owned()]).await?;
+                Some(true)
             }
-        }
+        };
+        Ok(match booked {
+            Some(true) => Ended::Booked,
+            Some(false) => Ended::Replaced,
+            None => Ended::TakenOver,
+        })
     }
 
-    async fn end_badly(
+    async fn store_token(
         &self,
-        statement: &'static str,
         platform: PlatformId,
         appid: &str,
-        fence: i64,
-        reason: &str,
-    ) -> Result<Option<StoredToken>, StoreError> {
-        sqlx::query(statement).bind(platform).bind(appid).bind(fence).bind(reason).execute(&self.pool).await?;
-        Ok(None)
+        lease: &RefreshLease,
+        token: NewToken,
+    ) -> Result<Ended, StoreError> {
+        let NewToken { access_token, expires_in, refresh_token, cause } = token;
+        let sealer = self.sealer()?;
+        let place = |column| Place { platform, appid, column };
+        let used = lease.refresh_token.as_ref().map(ExposeSecret::expose_secret);
+        let changed = refresh_token
+            .filter(|token| !token.expose_secret().is_empty() && Some(token.expose_secret()) != used)
+            .map(|token| sealer.seal(place("refresh"), &token));
+        let version: Option<i64> = sqlx::query_scalar(include_str!("sql/token_store.sql"))
+            .bind(platform)
+            .bind(appid)
+            .bind(lease.fence)
+            .bind(sealer.seal(place("access"), &access_token))
+            .bind(expires_in.as_secs_f64())
+            .bind(changed)
+            .bind(lease.refresh_version)
+            .bind(cause == Cause::Refused)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(version.map_or(Ended::TakenOver, |version| {
+            Ended::Stored(StoredToken { access_token, good_for: expires_in, version })
+        }))
     }
 
     async fn newest_ticket(&self, platform: PlatformId) -> Result<Option<(SecretString, Duration)>, StoreError> {
@@ -225,19 +291,46 @@ impl TokenVault for Store {
         platform: PlatformId,
         holder: &Holder,
         seen: Option<i64>,
+        cause: Cause,
         lease: Duration,
     ) -> Result<RefreshClaim, PortError> {
-        Ok(self.lease_refresh(platform, holder, seen, lease).await?)
+        // What stands against it may be over before it is looked at: then once more.
+        for _ in 0..2 {
+            if let Some(lease) = self.lease_refresh(platform, holder, seen, cause, lease).await? {
+                return Ok(RefreshClaim::Granted(lease));
+            }
+            if let Some(barred) = self.refresh_barred(platform, holder, seen, cause).await? {
+                return Ok(barred);
+            }
+        }
+        Ok(RefreshClaim::Elsewhere)
     }
 
     async fn end_refresh(
         &self,
         platform: PlatformId,
         holder: &Holder,
-        fence: i64,
+        lease: &RefreshLease,
         how: Refreshed,
-    ) -> Result<Option<StoredToken>, PortError> {
-        Ok(self.end_lease(platform, holder, fence, how).await?)
+    ) -> Result<Ended, PortError> {
+        Ok(self.end_lease(platform, holder, lease, how).await?)
+    }
+
+    async fn book_contested(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {
+        let booking = sqlx::query(include_str!("sql/token_contested.sql")).bind(platform).bind(appid).bind(version);
+        booking.execute(&self.pool).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    async fn book_odd(&self, platform: PlatformId, appid: &str) -> Result<u64, PortError> {
+        let booking = sqlx::query_scalar(include_str!("sql/token_odd_book.sql")).bind(platform).bind(appid);
+        let merchants: i64 = booking.fetch_one(&self.pool).await.map_err(StoreError::from)?;
+        Ok(merchants.unsigned_abs())
+    }
+
+    async fn odd(&self, platform: PlatformId, appid: &str) -> Result<bool, PortError> {
+        let asking = sqlx::query_scalar(include_str!("sql/token_odd.sql")).bind(platform).bind(appid).bind(ODD_MAX);
+        Ok(asking.fetch_one(&self.pool).await.map_err(StoreError::from)?)
     }
 
     async fn ticket(&self, platform: PlatformId) -> Result<Option<(SecretString, Duration)>, PortError> {

@@ -1,7 +1,8 @@
 //! The one HTTP client towards WeChat: a single call, with no retry and no pacing.
 //!
-//! The only place that holds reqwest. A URL with a token is built here as the last thing before the call and never
-//! leaves; every error of reqwest is stripped of its URL before it becomes a [`CallError`].
+//! A URL with a token is built here as the last thing before the call and never leaves; every error of reqwest is
+//! stripped of its URL before it becomes a [`CallError`]. Besides this module only `tokens::service` holds reqwest, and
+//! builds its client as this one does.
 
 use std::time::{Duration, Instant};
 
@@ -75,25 +76,10 @@ impl Wechat {
             && base.fragment().is_none()
             && base.username().is_empty()
             && base.password().is_none();
-        let host = base.host().filter(|_| plain).ok_or(ClientError::BaseUrl)?;
-        let loopback = match host {
-            url::Host::Domain(name) => name == "localhost",
-            url::Host::Ipv4(address) => address.is_loopback(),
-            url::Host::Ipv6(address) => address.is_loopback(),
-        };
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("wxpatrol/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.total)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_idle_timeout(IDLE_MAX);
-        if loopback {
-            builder = builder.no_proxy();
+        if !plain || !base.has_host() {
+            return Err(ClientError::BaseUrl);
         }
-        let http = builder.build().map_err(|error| ClientError::Setup(chain(error)))?;
+        let http = builder(&base, timeouts).build().map_err(|error| ClientError::Setup(chain(error)))?;
         Ok(Self { http, base, timeouts })
     }
 
@@ -180,6 +166,26 @@ impl Wechat {
     }
 }
 
+/// How every client of this program is made: no redirects, no referer, no repeats by itself; no proxy to the loopback.
+pub(super) fn builder(address: &Url, timeouts: Timeouts) -> reqwest::ClientBuilder {
+    let loopback = match address.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("wxpatrol/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(timeouts.connect)
+        .timeout(timeouts.total)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_idle_timeout(IDLE_MAX);
+    if loopback { builder.no_proxy() } else { builder }
+}
+
 /// A body with the token struck out, should WeChat's words ever repeat it.
 fn without(token: Option<&SecretString>, body: Vec<u8>) -> Vec<u8> {
     let Some(token) = token.map(|token| token.expose_secret().as_bytes()).filter(|token| !token.is_empty()) else {
@@ -211,7 +217,7 @@ fn call_error(error: reqwest::Error, within: Duration) -> CallError {
 }
 
 /// The error and its sources in one bounded line, without the URL.
-fn chain(error: reqwest::Error) -> String {
+pub(super) fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);

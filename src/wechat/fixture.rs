@@ -1,6 +1,6 @@
 //! What the tests of the wire stand on: a scripted WeChat on the loopback, and a vault and limits in memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::*;
-use crate::domain::ports::{Holder, PortError, RefreshClaim, RefreshLease, Refreshed, Slice};
+use crate::domain::ports::{Cause, Ended, Holder, NewToken, PortError, RefreshClaim, RefreshLease, Refreshed, Slice};
 
 pub(super) const APPID: &str = "wx1111111111111111";
 
@@ -80,9 +80,14 @@ pub(super) struct Row {
     pub(super) refresh_token: Option<String>,
     fence: i64,
     pub(super) leased: bool,
-    pub(super) cooling: Option<String>,
+    pub(super) cooling: Option<(String, Option<i64>)>,
     pub(super) lost: Option<String>,
     pub(super) withdrawn: bool,
+    pub(super) refresh_version: i64,
+    pub(super) refused_at: Option<Instant>,
+    pub(super) contested: Vec<i64>,
+    /// A refresh token that somebody stores while the next refresh is under way.
+    pub(super) comes_meanwhile: Option<String>,
 }
 
 impl Row {
@@ -101,6 +106,7 @@ impl Row {
 pub(super) struct Vault {
     rows: Mutex<HashMap<Holder, Row>>,
     pub(super) ticket: Mutex<Option<&'static str>>,
+    pub(super) odd: Mutex<HashSet<String>>,
 }
 
 impl Vault {
@@ -133,6 +139,7 @@ impl TokenVault for Vault {
         _: PlatformId,
         holder: &Holder,
         seen: Option<i64>,
+        cause: Cause,
         _: Duration,
     ) -> Result<RefreshClaim, PortError> {
         Ok(self.with(holder, |row| {
@@ -145,16 +152,25 @@ impl TokenVault for Vault {
             if let Some(reason) = row.lost.clone() {
                 return RefreshClaim::Lost(reason);
             }
-            if let Some(reason) = row.cooling.clone() {
-                return RefreshClaim::CoolingDown { reason, wait: Duration::from_secs(60) };
-            }
             if row.leased {
                 return RefreshClaim::Elsewhere;
+            }
+            if let Some((reason, errcode)) = row.cooling.clone() {
+                return RefreshClaim::CoolingDown { reason, errcode, wait: Duration::from_secs(60) };
+            }
+            let wait = row.refused_at.map_or(Duration::ZERO, |at| Duration::from_secs(30).saturating_sub(at.elapsed()));
+            if *holder == Holder::Component && cause == Cause::Refused && !wait.is_zero() {
+                return RefreshClaim::TooSoon { wait };
             }
             row.leased = true;
             row.fence += 1;
             let refresh_token = row.refresh_token.clone().map(SecretString::from);
-            RefreshClaim::Granted(RefreshLease { fence: row.fence, refresh_token })
+            let refresh_version = row.refresh_version;
+            if let Some(token) = row.comes_meanwhile.take() {
+                row.refresh_token = Some(token);
+                row.refresh_version += 1;
+            }
+            RefreshClaim::Granted(RefreshLease { fence: row.fence, refresh_token, refresh_version })
         }))
     }
 
@@ -162,30 +178,52 @@ impl TokenVault for Vault {
         &self,
         _: PlatformId,
         holder: &Holder,
-        fence: i64,
+        lease: &RefreshLease,
         how: Refreshed,
-    ) -> Result<Option<StoredToken>, PortError> {
+    ) -> Result<Ended, PortError> {
         Ok(self.with(holder, |row| {
-            if row.fence != fence {
-                return None;
+            if row.fence != lease.fence {
+                return Ended::TakenOver;
             }
             row.leased = false;
             match how {
-                Refreshed::Token { access_token, expires_in, refresh_token } => {
+                Refreshed::Token(NewToken { access_token, expires_in, refresh_token, cause }) => {
                     row.version += 1;
                     row.token = Some((access_token.expose_secret().to_owned(), Instant::now() + expires_in));
-                    if let Some(refresh_token) = refresh_token {
+                    if let Some(refresh_token) = refresh_token
+                        && row.refresh_version == lease.refresh_version
+                    {
                         row.refresh_token = Some(refresh_token.expose_secret().to_owned());
+                        row.refresh_version += 1;
                     }
-                    return row.stored();
+                    if cause == Cause::Refused {
+                        row.refused_at = Some(Instant::now());
+                    }
+                    return Ended::Stored(row.stored().unwrap());
                 }
-                Refreshed::Failed { reason } => row.cooling = Some(reason),
+                Refreshed::Failed { reason, errcode, .. } => row.cooling = Some((reason, errcode)),
                 Refreshed::Back => {}
+                Refreshed::Lost { .. } if row.refresh_version != lease.refresh_version => return Ended::Replaced,
                 Refreshed::Lost { reason } => row.lost = Some(reason),
                 Refreshed::Withdrawn => row.withdrawn = true,
             }
-            None
+            Ended::Booked
         }))
+    }
+
+    async fn book_contested(&self, _: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {
+        self.with(&Holder::Merchant(appid.to_owned()), |row| row.contested.push(version));
+        Ok(())
+    }
+
+    async fn book_odd(&self, _: PlatformId, appid: &str) -> Result<u64, PortError> {
+        let mut odd = self.odd.lock().unwrap();
+        odd.insert(appid.to_owned());
+        Ok(odd.len() as u64)
+    }
+
+    async fn odd(&self, _: PlatformId, appid: &str) -> Result<bool, PortError> {
+        Ok(self.odd.lock().unwrap().contains(appid))
     }
 
     async fn ticket(&self, _: PlatformId) -> Result<Option<(SecretString, Duration)>, PortError> {
@@ -194,7 +232,7 @@ impl TokenVault for Vault {
 }
 
 /// Limits that are never reached.
-struct Plenty;
+pub(super) struct Plenty;
 
 #[async_trait]
 impl SliceSource for Plenty {
@@ -235,7 +273,7 @@ impl World {
         let platform = Platform {
             id: 1,
             component_appid: "wx9999999999999999".to_owned(),
-            secret: SecretString::from("fake-secret"),
+            secret: Some(SecretString::from("fake-secret")),
         };
         Self { script, vault, wire, platform }
     }

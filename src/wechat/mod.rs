@@ -3,9 +3,10 @@
 //!
 //! # Where secrets stop
 //!
-//! Tokens, the secret and the ticket are [`secrecy::SecretString`] everywhere; they are exposed in two places only: in
-//! the URL that `client` builds as the last thing before a call, and in the bodies that `platform_calls` builds. No
-//! error that leaves this module holds a URL, a body or a secret.
+//! Tokens, the secret and the ticket are [`secrecy::SecretString`] everywhere; they are exposed in few places only: in
+//! the URL that `client` builds as the last thing before a call, in the bodies that `platform_calls` builds, and in the
+//! request that `tokens::service` makes of an external source. No error that leaves this module holds a URL, a body or
+//! a secret.
 
 mod body;
 mod callback_form;
@@ -33,9 +34,10 @@ pub use platform_calls::{
 };
 pub use reply::{DayQuota, Frequency, LinkAnswer, LinkEntry, Quota, Reply};
 pub use request::Request;
-pub use tokens::Tokens;
+use tokens::Repeat;
+pub use tokens::{MARGIN_MAX, TokenService, TokenServiceSettings, TokenTemplate, Tokens};
 
-use crate::domain::ports::{SliceSource, StoredToken, TokenVault};
+use crate::domain::ports::{SliceSource, StoredToken, TokenSource, TokenVault};
 use crate::domain::{CallError, Class, Endpoint, PlatformId, TokenFault};
 
 /// A third-party platform (component): who we are towards WeChat.
@@ -45,8 +47,8 @@ pub struct Platform {
     pub id: PlatformId,
     /// Its appid.
     pub component_appid: String,
-    /// Its secret.
-    pub secret: SecretString,
+    /// Its secret; `None` when another system keeps the tokens, so that nothing is asked with it.
+    pub secret: Option<SecretString>,
 }
 
 /// The whole of the wire: client, pace and tokens together. Clones share everything.
@@ -58,12 +60,23 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// The wire over what the store keeps for it.
+    /// The wire over what the store keeps for it, tokens included.
     #[must_use]
-    pub fn new(wechat: Wechat, vault: Arc<dyn TokenVault>, source: Arc<dyn SliceSource>, limits: PaceConfig) -> Self {
-        let pace = Arc::new(Pace::new(source, limits));
-        let tokens = Tokens::new(wechat.clone(), vault, Arc::clone(&pace));
+    pub fn new(wechat: Wechat, vault: Arc<dyn TokenVault>, slices: Arc<dyn SliceSource>, limits: PaceConfig) -> Self {
+        let pace = Arc::new(Pace::new(slices, limits));
+        let tokens = Tokens::own(wechat.clone(), vault, Arc::clone(&pace));
         Self { wechat, pace, tokens }
+    }
+
+    /// The wire with the tokens of an existing platform.
+    #[must_use]
+    pub fn with_external_tokens(
+        wechat: Wechat,
+        source: Arc<dyn TokenSource>,
+        slices: Arc<dyn SliceSource>,
+        limits: PaceConfig,
+    ) -> Self {
+        Self { wechat, pace: Arc::new(Pace::new(slices, limits)), tokens: Tokens::external(source) }
     }
 
     /// The client, for calls with a token that the caller holds.
@@ -104,33 +117,39 @@ impl Wire {
             return not_called(CallError::NotConnected("the deadline was over before the call".to_owned()));
         };
         let answer = self.wechat.call_within(&token.access_token, request, within).await;
-        match &answer.result {
-            Err(error @ CallError::Refused { class: Class::Token, .. }) => {
-                tracing::info!(
-                    merchant.id = appid,
-                    endpoint.name = request.endpoint().name(),
-                    token.good_for_secs = token.good_for.as_secs(),
-                    %error,
-                    "a stored token was refused"
-                );
-            }
-            _ => return answer,
-        }
-        let repeat = async {
-            let token = self.tokens.after_refusal(platform, appid, &token).await?;
+        let Some(refusal) = token_refusal(&answer.result) else { return answer };
+        tracing::info!(
+            merchant.id = appid,
+            endpoint.name = request.endpoint().name(),
+            token.good_for_secs = token.good_for.as_secs(),
+            error = %refusal,
+            "a token was refused"
+        );
+        let other = async {
+            let other = self.tokens.after_refusal(platform, appid, &token).await?;
             // Without a slot the refusal stands, and the item comes due again with the new token.
             Ok(match self.pace.permit(platform.id, request.endpoint()).await {
-                Ok(permit) if permit.still_good() => Some(token),
+                Ok(permit) if permit.still_good() => Some(other),
                 Ok(_) | Err(Closed { .. }) => None,
             })
         };
-        match timeout_at(deadline.into(), repeat).await {
-            Ok(Ok(Some(token))) => match left(deadline) {
-                Some(within) => self.wechat.call_within(&token.access_token, request, within).await,
-                None => answer,
-            },
-            Ok(Ok(None)) | Err(_) => answer,
-            Ok(Err(error)) => Answer { result: Err(error), ..answer },
+        let other = match timeout_at(deadline.into(), other).await {
+            Ok(Ok(Some(other))) => other,
+            Ok(Ok(None)) | Err(_) => return answer,
+            Ok(Err(error)) => return Answer { result: Err(error), ..answer },
+        };
+        let Some(within) = left(deadline) else { return answer };
+        let again = self.wechat.call_within(&other.token.access_token, request, within).await;
+        let repeat = match &again.result {
+            Ok(_) => Repeat::Accepted,
+            Err(CallError::Refused { class: Class::Token, .. }) => Repeat::Refused,
+            // Whether a busy WeChat has looked at the token nobody knows.
+            Err(CallError::Refused { class, .. }) if *class != Class::Transient => Repeat::Accepted,
+            Err(_) => Repeat::Unclear,
+        };
+        match self.tokens.repeated(platform, appid, &token, &other, repeat).await {
+            Ok(()) => again,
+            Err(error) => Answer { result: Err(error), ..again },
         }
     }
 
@@ -141,44 +160,46 @@ impl Wire {
         offset: u64,
         count: u32,
     ) -> Result<AuthorizerPage, CallError> {
-        let component = self.tokens.component(platform, None).await?;
-        match self.wechat.authorizer_list(platform, &component.access_token, offset, count).await {
-            Err(error) if error.class() == Class::Token => {
-                let component =
-                    self.another_component(platform, &component, error, Endpoint::ApiGetAuthorizerList).await?;
-                self.wechat.authorizer_list(platform, &component.access_token, offset, count).await
-            }
-            answer => answer,
-        }
+        let call = |token| async move { self.wechat.authorizer_list(platform, &token, offset, count).await };
+        self.with_component(platform, Endpoint::ApiGetAuthorizerList, None, call).await
     }
 
     /// What is known about one merchant. The caller holds the permit.
     pub async fn authorizer_info(&self, platform: &Platform, appid: &str) -> Result<AuthorizerInfo, CallError> {
-        let component = self.tokens.component(platform, None).await?;
-        match self.wechat.authorizer_info(platform, &component.access_token, appid).await {
-            Err(error) if error.class() == Class::Token => {
-                let component =
-                    self.another_component(platform, &component, error, Endpoint::ApiGetAuthorizerInfo).await?;
-                self.wechat.authorizer_info(platform, &component.access_token, appid).await
-            }
-            answer => answer,
-        }
+        let call = |token| async move { self.wechat.authorizer_info(platform, &token, appid).await };
+        self.with_component(platform, Endpoint::ApiGetAuthorizerInfo, Some(appid), call).await
     }
 
-    /// The component token and the permit for the one repeat; without a slot the refusal stands.
-    async fn another_component(
+    /// Makes a call with the platform's own token, and when that is refused once more with another one, if there is one.
+    /// Without a slot for the repeat the refusal stands.
+    async fn with_component<T, C: Future<Output = Result<T, CallError>>>(
         &self,
         platform: &Platform,
-        used: &StoredToken,
-        refusal: CallError,
         endpoint: Endpoint,
-    ) -> Result<StoredToken, CallError> {
-        let component = self.tokens.component(platform, Some(used.version)).await?;
-        match self.pace.permit(platform.id, endpoint).await {
-            Ok(_permit) => Ok(component),
-            Err(Closed { .. }) => Err(refusal),
+        about: Option<&str>,
+        call: impl Fn(SecretString) -> C,
+    ) -> Result<T, CallError> {
+        let token = self.tokens.component(platform).await?;
+        let answer = call(token.access_token.clone()).await;
+        if token_refusal(&answer).is_none() {
+            return answer;
         }
+        let Some(other) = self.tokens.component_after_refusal(platform, &token, about).await? else { return answer };
+        match self.pace.permit(platform.id, endpoint).await {
+            Ok(permit) if permit.still_good() => {}
+            Ok(_) | Err(Closed { .. }) => return answer,
+        }
+        let again = call(other.access_token).await;
+        if token_refusal(&again).is_some() {
+            self.tokens.component_refused_again(platform, about).await?;
+        }
+        again
     }
+}
+
+/// The refusal, when a call was refused for its token.
+fn token_refusal<T>(answer: &Result<T, CallError>) -> Option<&CallError> {
+    answer.as_ref().err().filter(|error| matches!(error, CallError::Refused { class: Class::Token, .. }))
 }
 
 /// What is left until a deadline, `None` when it is over.

@@ -12,7 +12,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use super::Platform;
 use super::body::{Body, Scalar, bounded};
 use super::client::Wechat;
-use crate::domain::{CallError, Endpoint};
+use crate::domain::{CallError, Endpoint, TokenFault};
 
 /// What WeChat documents for tokens; taken when an answer does not say.
 const LIFETIME_SECS: i64 = 7200;
@@ -152,7 +152,7 @@ impl Wechat {
     ) -> Result<ComponentToken, CallError> {
         let body = json!({
             "component_appid": platform.component_appid,
-            "component_appsecret": platform.secret.expose_secret(),
+            "component_appsecret": secret_of(platform)?,
             "component_verify_ticket": ticket.expose_secret(),
         });
         let answered: Answered = self.ask(Endpoint::ApiComponentToken, None, &body, within).await?;
@@ -243,13 +243,22 @@ impl Wechat {
         // This endpoint alone calls the secret `component_secret`.
         let body = json!({
             "component_appid": platform.component_appid,
-            "component_secret": platform.secret.expose_secret(),
+            "component_secret": secret_of(platform)?,
         });
         let within = self.timeouts().total;
         let answered: Answered = self.ask(Endpoint::ApiStartPushTicket, None, &body, within).await?;
         let running = answered.errmsg.text().is_some_and(|text| text.contains("normal state"));
         Ok(if running { PushTicket::Running } else { PushTicket::Started })
     }
+}
+
+/// The secret of a platform whose tokens are our own.
+fn secret_of(platform: &Platform) -> Result<&str, CallError> {
+    platform.secret.as_ref().map(ExposeSecret::expose_secret).ok_or_else(|| {
+        CallError::NoToken(TokenFault::NoPlatformToken(
+            "the platform's secret is not known here: another system keeps its tokens".to_owned(),
+        ))
+    })
 }
 
 fn secret(field: Scalar) -> Option<SecretString> {

@@ -1,234 +1,209 @@
-//! The tokens that calls are made with: ticket -> component token -> authorizer token, refreshed when used.
+//! The tokens that calls are made with. Either wxpatrol's own (ticket -> component token -> authorizer token, refreshed
+//! when used), or those of an existing platform that is asked for them and alone refreshes them. Never both: two
+//! refreshers take each other's tokens away.
 //!
-//! One refresher over all processes (the vault's lease), and one flight for each holder in this process. A refresh
-//! runs in a task of its own, so that its answer is kept even when whoever wanted it has gone. A failed refresh is never
-//! repeated here: the vault cools it down. Nothing that fails here has sent the caller's call, so every failure is
-//! [`CallError::NoToken`].
+//! Nothing that fails here has sent the caller's call, so every failure is [`CallError::NoToken`].
 
+mod expiry;
+mod external;
+mod own;
 mod refresh;
+mod service;
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
+pub use own::MARGIN_MAX;
+pub use service::{TokenService, TokenServiceSettings, TokenTemplate};
+
 use super::{Pace, Platform, Wechat};
-use crate::domain::ports::{Holder, PortError, StoredToken, TokenVault};
-use crate::domain::{CallError, PlatformId, TokenFault};
+use crate::domain::ports::{StoredToken, TokenSource, TokenVault};
+use crate::domain::{CallError, TokenFault};
+use external::External;
+use own::Own;
 
-/// What WeChat documents; in force until a refresh of this process says otherwise.
-const LIFETIME_SECS: u64 = 7200;
-/// A token is refreshed when it is good for less than this, and the spread below.
-const MARGIN: Duration = Duration::from_secs(300);
-/// Merchants authorized together do not all refresh together.
-const MERCHANT_SPREAD_SECS: u64 = 120;
-const COMPONENT_SPREAD_SECS: u64 = 300;
-
-type Flight = Shared<BoxFuture<'static, Result<StoredToken, CallError>>>;
+/// A token that is refused with more than this to live was not refused for its age.
+const LONG_BEFORE_ITS_END: Duration = Duration::from_secs(600);
 
 /// The tokens of all platforms in this process. Clones share everything.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct Tokens(Keeper);
 
-struct Inner {
-    wechat: Wechat,
-    vault: Arc<dyn TokenVault>,
-    pace: Arc<Pace>,
-    components: Mutex<HashMap<PlatformId, Cached>>,
-    /// Refreshes under way; an entry leaves with its task.
-    flights: Mutex<HashMap<(PlatformId, Holder), Flight>>,
-    component_lifetime_secs: AtomicU64,
-    merchant_lifetime_secs: AtomicU64,
-}
-
-/// A component token and when it was read.
 #[derive(Clone)]
-struct Cached {
-    token: StoredToken,
-    read_at: Instant,
+enum Keeper {
+    /// wxpatrol keeps and refreshes them.
+    Own(Own),
+    /// Another system does, and is asked.
+    External(Arc<External>),
 }
 
-impl Cached {
-    fn good_for(&self) -> Duration {
-        self.token.good_for.saturating_sub(self.read_at.elapsed())
-    }
+/// The token to repeat a refused call with.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// Another token than the refused one.
+    pub token: StoredToken,
+    /// Nobody here had refreshed the refused token, and it had long to live.
+    contested: bool,
 }
 
-/// Takes a flight off the list, also when its task panics.
-struct Landing {
-    inner: Arc<Inner>,
-    key: (PlatformId, Holder),
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        lock(&self.inner.flights).remove(&self.key);
-    }
+/// What WeChat made of the token of a repeated call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It took it, whatever it said to the call.
+    Accepted,
+    /// It refused this one as well.
+    Refused,
+    /// It gave no answer that says.
+    Unclear,
 }
 
 impl Tokens {
     /// Tokens kept in a vault, refreshed through a client at a pace.
     #[must_use]
-    pub fn new(wechat: Wechat, vault: Arc<dyn TokenVault>, pace: Arc<Pace>) -> Self {
-        Self(Arc::new(Inner {
-            wechat,
-            vault,
-            pace,
-            components: Mutex::default(),
-            flights: Mutex::default(),
-            component_lifetime_secs: AtomicU64::new(LIFETIME_SECS),
-            merchant_lifetime_secs: AtomicU64::new(LIFETIME_SECS),
-        }))
+    pub fn own(wechat: Wechat, vault: Arc<dyn TokenVault>, pace: Arc<Pace>) -> Self {
+        Self(Keeper::Own(Own::new(wechat, vault, pace)))
     }
 
-    /// A token for a merchant: `stored` (read from the vault when `None`) while it is good for longer than the margin, otherwise a new one. A
-    /// stored token inside the margin is still used when it cannot be refreshed at this moment.
+    /// Tokens that an existing platform keeps. Nothing is ever refreshed.
+    #[must_use]
+    pub fn external(source: Arc<dyn TokenSource>) -> Self {
+        Self(Keeper::External(Arc::new(External::new(source))))
+    }
+
+    /// Whether another system keeps the tokens.
+    #[must_use]
+    pub fn are_external(&self) -> bool {
+        matches!(self.0, Keeper::External(_))
+    }
+
+    /// Whether there is a way to the platform's own token, without which nothing can be learnt about merchants.
+    #[must_use]
+    pub fn know_the_platform(&self) -> bool {
+        match &self.0 {
+            Keeper::Own(_) => true,
+            Keeper::External(external) => external.knows_the_platform(),
+        }
+    }
+
+    /// A token for a merchant. Of wxpatrol's own: `stored` (read from the vault when `None`) while it is good for longer
+    /// than the margin, otherwise a new one; inside the margin the stored one is still used when it cannot be refreshed
+    /// at this moment. Of external ones: `stored` as it is, otherwise what their keeper hands out now.
     pub async fn fresh(
         &self,
         platform: &Platform,
         appid: &str,
         stored: Option<StoredToken>,
     ) -> Result<StoredToken, CallError> {
-        let holder = Holder::Merchant(appid.to_owned());
-        let stored = match stored {
-            Some(token) => Some(token),
-            None => self.0.vault.token(platform.id, &holder).await.map_err(|error| vault_silent(&error))?,
-        };
-        if let Some(token) = stored.as_ref().filter(|token| token.good_for > self.0.margin(&holder)) {
-            return Ok(token.clone());
-        }
-        let refreshed = self.refresh(platform, holder, stored.as_ref().map(|token| token.version)).await;
-        match (refreshed, stored) {
-            (
-                Err(CallError::NoToken(
-                    TokenFault::BeingRefreshed | TokenFault::CoolingDown { .. } | TokenFault::SlowedDown { .. },
-                )),
-                Some(token),
-            ) if token.good_for > self.0.wechat.timeouts().total => Ok(token),
-            (refreshed, _) => refreshed,
+        match &self.0 {
+            Keeper::Own(own) => own.fresh(platform, appid, stored).await,
+            Keeper::External(external) => external.fresh(platform, appid, stored).await,
         }
     }
 
-    /// A token for a merchant whose token `used` was just refused: the stored one if somebody refreshed meanwhile,
-    /// otherwise a new one.
+    /// A token for a merchant whose token `used` was just refused: one that came in its place meanwhile, otherwise a new
+    /// one. External ones are asked for once more; when their keeper still gives the refused one, that is the fault.
     pub async fn after_refusal(
         &self,
         platform: &Platform,
         appid: &str,
         used: &StoredToken,
-    ) -> Result<StoredToken, CallError> {
-        let holder = Holder::Merchant(appid.to_owned());
-        match self.0.vault.token(platform.id, &holder).await.map_err(|error| vault_silent(&error))? {
-            Some(token) if token.version != used.version && !token.good_for.is_zero() => Ok(token),
-            _ => self.refresh(platform, holder, Some(used.version)).await,
-        }
-    }
-
-    /// The platform's own token. `refused` is the version of one that WeChat just refused.
-    pub async fn component(&self, platform: &Platform, refused: Option<i64>) -> Result<StoredToken, CallError> {
-        let inner = &self.0;
-        let margin = inner.margin(&Holder::Component);
-        let cached = lock(&inner.components).get(&platform.id).cloned();
-        if let Some(cached) = cached.filter(|it| Some(it.token.version) != refused && it.good_for() > margin) {
-            return Ok(cached.token);
-        }
-        let stored = inner.vault.token(platform.id, &Holder::Component).await.map_err(|error| vault_silent(&error))?;
-        let usable = stored.clone().filter(|token| Some(token.version) != refused);
-        if let Some(token) = usable.as_ref().filter(|token| token.good_for > margin) {
-            inner.keep_component(platform.id, token);
-            return Ok(token.clone());
-        }
-        let seen = stored.map(|token| token.version).or(refused);
-        match (self.refresh(platform, Holder::Component, seen).await, usable) {
-            (Ok(token), _) => {
-                inner.keep_component(platform.id, &token);
-                Ok(token)
-            }
-            (Err(error), Some(token)) if token.good_for > inner.wechat.timeouts().total => {
-                tracing::warn!(%error, "no new component token; the old one is good for {:?} yet", token.good_for);
-                Ok(token)
-            }
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    /// Joins or starts the refresh of one holder; never answers with the version that was seen.
-    async fn refresh(&self, platform: &Platform, holder: Holder, seen: Option<i64>) -> Result<StoredToken, CallError> {
-        // A flight found under way may end with the very token that was refused: then one of our own.
-        for _ in 0..2 {
-            let token = self.flight(platform, &holder, seen).await?;
-            if Some(token.version) != seen {
-                return Ok(token);
+    ) -> Result<Replacement, CallError> {
+        match &self.0 {
+            Keeper::Own(own) => own.after_refusal(platform, appid, used).await,
+            Keeper::External(external) => {
+                Ok(Replacement { token: external.after_refusal(platform, appid, used).await?, contested: false })
             }
         }
-        Err(CallError::NoToken(TokenFault::BeingRefreshed))
     }
 
-    fn flight(&self, platform: &Platform, holder: &Holder, seen: Option<i64>) -> Flight {
-        let key = (platform.id, holder.clone());
-        let mut flights = lock(&self.0.flights);
-        if let Some(flight) = flights.get(&key) {
-            return flight.clone();
-        }
-        let landing = Landing { inner: Arc::clone(&self.0), key: key.clone() };
-        let (tokens, platform) = (self.clone(), platform.clone());
-        let task = tokio::spawn(async move {
-            let landing = landing;
-            match &landing.key.1 {
-                Holder::Component => tokens.refresh_component(&platform, seen).await,
-                Holder::Merchant(appid) => tokens.refresh_merchant(&platform, appid, seen).await,
+    /// What follows from the repeated call: with a token that works, the refused one was perhaps taken away by somebody
+    /// else; when both were refused, an external source hands out dead ones. A failure here replaces the refusal.
+    pub async fn repeated(
+        &self,
+        platform: &Platform,
+        appid: &str,
+        used: &StoredToken,
+        replacement: &Replacement,
+        repeat: Repeat,
+    ) -> Result<(), CallError> {
+        match (&self.0, repeat) {
+            (Keeper::Own(own), Repeat::Accepted) if replacement.contested => {
+                own.contested(platform, appid, used).await;
+                Ok(())
             }
-        });
-        // A task that died holds its lease in the vault until it ends.
-        let died = || Err(CallError::NoToken(TokenFault::BeingRefreshed));
-        let flight = task.map(move |joined| joined.unwrap_or_else(|_| died())).boxed().shared();
-        flights.insert(key, flight.clone());
-        flight
-    }
-}
-
-impl Inner {
-    /// How long before its end a token is refreshed: spread by holder, and at most a quarter of the lifetime.
-    fn margin(&self, holder: &Holder) -> Duration {
-        let (spread_secs, lifetime_secs) = match holder {
-            Holder::Component => (COMPONENT_SPREAD_SECS, &self.component_lifetime_secs),
-            Holder::Merchant(_) => (MERCHANT_SPREAD_SECS, &self.merchant_lifetime_secs),
-        };
-        let mut hasher = DefaultHasher::new();
-        holder.hash(&mut hasher);
-        let spread = Duration::from_secs(hasher.finish() % (spread_secs + 1));
-        (MARGIN + spread).min(Duration::from_secs(lifetime_secs.load(Ordering::Relaxed)) / 4)
+            (Keeper::External(external), Repeat::Refused) => Err(external.dead(appid)),
+            (Keeper::Own(_) | Keeper::External(_), _) => Ok(()),
+        }
     }
 
-    fn keep_component(&self, platform: PlatformId, token: &StoredToken) {
-        let cached = Cached { token: token.clone(), read_at: Instant::now() };
-        let mut components = lock(&self.components);
-        // Of two answers that cross the newer version stays.
-        if components.get(&platform).is_none_or(|held| held.token.version <= token.version) {
-            components.insert(platform, cached);
+    /// The platform's own token.
+    pub async fn component(&self, platform: &Platform) -> Result<StoredToken, CallError> {
+        match &self.0 {
+            Keeper::Own(own) => own.component(platform).await,
+            Keeper::External(external) => external.component(platform).await,
+        }
+    }
+
+    /// The platform's own token after `used` was refused, in a call about a merchant where it was about one. `None`:
+    /// there is no other, and the word of this merchant is not enough to have one bought; the refusal stands.
+    pub async fn component_after_refusal(
+        &self,
+        platform: &Platform,
+        used: &StoredToken,
+        about: Option<&str>,
+    ) -> Result<Option<StoredToken>, CallError> {
+        match &self.0 {
+            Keeper::Own(own) => own.component_after_refusal(platform, used, about).await,
+            Keeper::External(external) => external.component_after_refusal(platform, used).await.map(Some),
+        }
+    }
+
+    /// Says that the second of the platform's tokens was refused as well. A failure here replaces the refusal.
+    pub async fn component_refused_again(&self, platform: &Platform, about: Option<&str>) -> Result<(), CallError> {
+        match &self.0 {
+            Keeper::Own(own) => match about {
+                Some(appid) => own.component_refused_again(platform, appid).await,
+                None => Ok(()),
+            },
+            Keeper::External(external) => Err(external.dead("the platform itself")),
         }
     }
 }
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").finish_non_exhaustive()
+        f.debug_struct("Tokens").field("external", &self.are_external()).finish_non_exhaustive()
     }
 }
 
-/// The vault did not answer: a passing failure, in which nothing was sent.
-fn vault_silent(error: &PortError) -> CallError {
-    cooling_down(error.to_string())
+/// Keeps a trouble of all merchants from filling the log: of many equal lines the first of each hour are loud.
+#[derive(Default)]
+struct Lines(Mutex<Option<(Instant, u32)>>);
+
+impl Lines {
+    const LOUD_MAX: u32 = 20;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Whether the next line is loud, and whether it is the last one that is.
+    fn next(&self) -> (bool, bool) {
+        let mut said = lock(&self.0);
+        let now = Instant::now();
+        let (since, lines) = said.filter(|(since, _)| now - *since < Self::HOUR).unwrap_or((now, 0));
+        *said = Some((since, lines.saturating_add(1)));
+        (lines < Self::LOUD_MAX, lines + 1 == Self::LOUD_MAX)
+    }
 }
 
-/// A passing failure. The vault knows when the next try is allowed; this is only when it is worth asking.
-fn cooling_down(reason: String) -> CallError {
-    CallError::NoToken(TokenFault::CoolingDown { reason, wait: Duration::from_secs(10) })
+/// The failure that a fault is.
+fn no_token(fault: TokenFault) -> CallError {
+    CallError::NoToken(fault)
+}
+
+/// Whether a call that carries the platform's own token was refused for that token.
+fn component_refused(error: &CallError) -> bool {
+    matches!(error, CallError::Refused { errcode: 40001 | 40014 | 42001 | 42006, .. })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -236,4 +211,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+mod external_tests;
+#[cfg(test)]
+mod own_tests;
+#[cfg(test)]
+mod service_tests;

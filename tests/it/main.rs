@@ -9,6 +9,7 @@ mod asks;
 mod bad_input;
 mod callbacks;
 mod coverage;
+mod external_tokens;
 mod late_process;
 mod limits;
 mod links;

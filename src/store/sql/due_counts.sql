@@ -5,7 +5,7 @@ with moment as materialized (
 )
 select i.check_name,
        count(*) as items,
-       count(distinct i.appid) filter (where c.access_expires_at is null or c.access_expires_at < m.now + interval '5 min') as refreshes
+       count(distinct i.appid) filter (where c.access_expires_at is null or c.access_expires_at < m.now + interval '10 min') as refreshes
   from moment m,
        item i
   left join credential c

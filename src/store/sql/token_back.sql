@@ -5,3 +5,4 @@ update credential
  where platform_id = $1
    and appid = $2
    and fence = $3
+returning true

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::super::platform_calls::AuthorizerToken;
 use super::super::{Closed, Permit, Platform};
-use super::{Tokens, cooling_down, vault_silent};
-use crate::domain::ports::{Holder, RefreshClaim, RefreshLease, Refreshed, StoredToken};
+use super::own::{Got, Own, Wish, cooling_down, vault_silent};
+use super::{component_refused, no_token};
+use crate::domain::ports::{Ended, Holder, NewToken, RefreshClaim, RefreshLease, Refreshed, StoredToken};
 use crate::domain::{CallError, Class, Endpoint, TokenFault, errcode};
 
 /// What the lease adds to the call's deadline.
@@ -19,9 +20,14 @@ const ROOM_MIN: Duration = Duration::from_secs(1);
 /// How long the endpoint is closed in this process after a limit answer.
 const SLOW_DOWN: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether another process has a new component token.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long another process's refresh of the component token is waited for: all merchants wait for it as well.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What WeChat refused for a reason of the merchant's own is not asked again before this.
+const LASTING: Duration = Duration::from_secs(3600);
+
 const NO_TICKET: &str = "no component_verify_ticket is stored: run `wxpatrol ticket -` or set WXPATROL_VERIFY_TICKET";
-const STOLEN: &str = "the component token was refused right after it was refreshed: another system fetches component \
-                      tokens for this platform, stop it or use external tokens";
 
 /// A lease and the instant at which it ends.
 struct Held {
@@ -45,15 +51,30 @@ struct Failure {
 
 impl Failure {
     fn passing(reason: String) -> Self {
-        Self { ending: Refreshed::Failed { reason: reason.clone() }, error: cooling_down(reason) }
+        Self { ending: failed(reason.clone(), None, Duration::ZERO), error: cooling_down(reason) }
+    }
+
+    /// WeChat meant it, and all checks of the merchant hear the same until it is worth another try.
+    fn refused(errcode: i64, class: Class, reason: String) -> Self {
+        let lasting = class != Class::Unknown;
+        let cool_min = if lasting { LASTING } else { Duration::ZERO };
+        Self {
+            ending: failed(reason.clone(), lasting.then_some(errcode), cool_min),
+            error: no_token(TokenFault::Refused { errcode, class, reason }),
+        }
+    }
+
+    /// Nothing is booked against the holder.
+    fn back(error: CallError) -> Self {
+        Self { ending: Refreshed::Back, error }
     }
 
     fn slowed_down(wait: Duration, errcode: Option<i64>) -> Self {
-        Self { ending: Refreshed::Back, error: CallError::NoToken(TokenFault::SlowedDown { wait, errcode }) }
+        Self::back(no_token(TokenFault::SlowedDown { wait, errcode }))
     }
 
     fn lost(reason: String) -> Self {
-        Self { ending: Refreshed::Lost { reason: reason.clone() }, error: CallError::NoToken(TokenFault::Lost(reason)) }
+        Self { ending: Refreshed::Lost { reason: reason.clone() }, error: no_token(TokenFault::Lost(reason)) }
     }
 
     /// The platform's own token failed: no merchant can be served.
@@ -67,26 +88,36 @@ impl Failure {
     }
 
     fn of_platform(errcode: Option<i64>, reason: String, certain: bool) -> Self {
-        let ending = Refreshed::Failed { reason: reason.clone() };
-        Self { ending, error: CallError::NoToken(TokenFault::Platform { errcode, reason, certain }) }
+        let ending = failed(reason.clone(), None, Duration::ZERO);
+        Self { ending, error: no_token(TokenFault::Platform { errcode, reason, certain }) }
     }
 }
 
-impl Tokens {
-    pub(super) async fn refresh_component(
-        &self,
-        platform: &Platform,
-        seen: Option<i64>,
-    ) -> Result<StoredToken, CallError> {
+fn failed(reason: String, errcode: Option<i64>, cool_min: Duration) -> Refreshed {
+    Refreshed::Failed { reason, errcode, cool_min }
+}
+
+impl Own {
+    pub(super) async fn refresh_component(&self, platform: &Platform, wish: Wish) -> Result<Got, CallError> {
         let endpoint = Endpoint::ApiComponentToken;
         let ticket = self.0.vault.ticket(platform.id).await.map_err(|error| vault_silent(&error))?;
         let Some((ticket, _age)) = ticket else {
             return Err(Failure::platform(None, NO_TICKET.to_owned()).error);
         };
-        let permit = self.permit(platform, endpoint).await?;
-        let held = match self.claim(platform, &Holder::Component, seen).await? {
-            Ok(held) => held,
-            Err(newer) => return Ok(newer),
+        // The limit is slow. Whoever was before us has bought for all: no wait then, and no call.
+        let permit = tokio::select! {
+            biased;
+            permit = self.permit(platform, endpoint) => permit?,
+            token = self.newer_component(platform, wish.seen) => return Ok(Got::found(token)),
+        };
+        let held = match self.claim(platform, &Holder::Component, wish).await {
+            Ok(Ok(held)) => held,
+            Ok(Err(newer)) => return Ok(Got::found(newer)),
+            Err(CallError::NoToken(TokenFault::BeingRefreshed)) if wish.urgent => {
+                let newer = tokio::time::timeout(PATIENCE, self.newer_component(platform, wish.seen)).await;
+                return newer.map(Got::found).map_err(|_| no_token(TokenFault::BeingRefreshed));
+            }
+            Err(error) => return Err(error),
         };
         let result = async {
             let within = self.ready(platform, endpoint, permit, &held).await?;
@@ -95,36 +126,55 @@ impl Tokens {
         };
         let ending = result.await.map(|token| {
             self.0.component_lifetime_secs.store(token.expires_in.as_secs(), Ordering::Relaxed);
-            Refreshed::Token { access_token: token.access_token, expires_in: token.expires_in, refresh_token: None }
+            Refreshed::Token(NewToken {
+                access_token: token.access_token,
+                expires_in: token.expires_in,
+                refresh_token: None,
+                cause: wish.cause,
+            })
         });
-        self.end(platform, &Holder::Component, held.lease.fence, ending).await
+        self.end(platform, &Holder::Component, &held.lease, ending).await
+    }
+
+    /// Waits until a component token is stored that is another than the one that was seen.
+    async fn newer_component(&self, platform: &Platform, seen: Option<i64>) -> StoredToken {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Ok(Some(token)) = self.stored(platform, &Holder::Component).await
+                && Some(token.version) != seen
+                && !token.good_for.is_zero()
+            {
+                return token;
+            }
+        }
     }
 
     pub(super) async fn refresh_merchant(
         &self,
         platform: &Platform,
         appid: &str,
-        seen: Option<i64>,
-    ) -> Result<StoredToken, CallError> {
+        wish: Wish,
+    ) -> Result<Got, CallError> {
         // Everything slow comes before the claim: a lease runs only while its call does.
-        self.component(platform, None).await?;
+        self.component(platform).await?;
         let permit = self.permit(platform, Endpoint::ApiAuthorizerToken).await?;
         // Looked at again after the wait: a token that was replaced meanwhile would cost every waiter a refused call.
-        let component = self.component(platform, None).await?;
+        let component = self.component(platform).await?;
         let holder = Holder::Merchant(appid.to_owned());
-        let held = match self.claim(platform, &holder, seen).await? {
+        let held = match self.claim(platform, &holder, wish).await? {
             Ok(held) => held,
-            Err(newer) => return Ok(newer),
+            Err(newer) => return Ok(Got::found(newer)),
         };
         let ending = self.exchange(platform, appid, &held, component, permit).await.map(|token| {
             self.0.merchant_lifetime_secs.store(token.expires_in.as_secs(), Ordering::Relaxed);
-            Refreshed::Token {
+            Refreshed::Token(NewToken {
                 access_token: token.access_token,
                 expires_in: token.expires_in,
                 refresh_token: token.refresh_token,
-            }
+                cause: wish.cause,
+            })
         });
-        self.end(platform, &holder, held.lease.fence, ending).await
+        self.end(platform, &holder, &held.lease, ending).await
     }
 
     /// Exchanges the refresh token; a component token that is refused is refreshed and the call repeated once.
@@ -148,18 +198,19 @@ impl Tokens {
             other => return other.map_err(|error| Self::merchant_failure(&error)),
         };
         tracing::info!(merchant.id = appid, error = %refusal, "the component token was refused");
-        let component = self.component(platform, Some(component.version)).await.map_err(|error| Failure {
-            ending: Refreshed::Failed { reason: "no component token".to_owned() },
-            error,
-        })?;
-        let permit =
-            self.permit(platform, endpoint).await.map_err(|error| Failure { ending: Refreshed::Back, error })?;
+        // Nothing is the merchant's fault while there is no component token.
+        let component = self.component_after_refusal(platform, &component, Some(appid)).await.map_err(Failure::back)?;
+        let Some(component) = component else { return Err(Failure::passing(remedy(endpoint, &refusal))) };
+        let permit = self.permit(platform, endpoint).await.map_err(Failure::back)?;
         let within = self.ready(platform, endpoint, permit, held).await?;
         let second = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
-        second.map_err(|error| match component_refused(&error) {
-            true => Failure::platform(error.errcode(), STOLEN.to_owned()),
-            false => Self::merchant_failure(&error),
-        })
+        match second {
+            Err(error) if component_refused(&error) => {
+                self.component_refused_again(platform, appid).await.map_err(Failure::back)?;
+                Err(Failure::passing(remedy(endpoint, &error)))
+            }
+            other => other.map_err(|error| Self::merchant_failure(&error)),
+        }
     }
 
     /// The lease, or the newer token that makes it needless.
@@ -167,21 +218,28 @@ impl Tokens {
         &self,
         platform: &Platform,
         holder: &Holder,
-        seen: Option<i64>,
+        wish: Wish,
     ) -> Result<Result<Held, StoredToken>, CallError> {
         let duration = self.0.wechat.timeouts().total + LEASE_SLACK;
         // Counted from before the statement, so that ours ends first.
         let ends_at = Instant::now() + duration;
-        let claim = self.0.vault.claim_refresh(platform.id, holder, seen, duration).await;
+        let claim = self.0.vault.claim_refresh(platform.id, holder, wish.seen, wish.cause, duration).await;
         let fault = match claim.map_err(|error| vault_silent(&error))? {
             RefreshClaim::Granted(lease) => return Ok(Ok(Held { lease, ends_at })),
             RefreshClaim::Newer(token) => return Ok(Err(token)),
             RefreshClaim::Elsewhere => TokenFault::BeingRefreshed,
-            RefreshClaim::CoolingDown { reason, wait } => TokenFault::CoolingDown { reason, wait },
+            RefreshClaim::CoolingDown { reason, errcode, wait } => match (holder, errcode) {
+                (Holder::Merchant(_), Some(errcode)) => {
+                    let class = errcode::classify(Endpoint::ApiAuthorizerToken, errcode);
+                    TokenFault::Refused { errcode, class, reason }
+                }
+                _ => TokenFault::CoolingDown { reason, wait },
+            },
+            RefreshClaim::TooSoon { wait } => TokenFault::SlowedDown { wait, errcode: None },
             RefreshClaim::Lost(reason) => TokenFault::Lost(reason),
             RefreshClaim::Withdrawn => TokenFault::Withdrawn,
         };
-        Err(CallError::NoToken(match (holder, fault) {
+        Err(no_token(match (holder, fault) {
             (Holder::Component, TokenFault::Lost(reason)) => {
                 TokenFault::Platform { errcode: None, reason, certain: true }
             }
@@ -199,38 +257,42 @@ impl Tokens {
         &self,
         platform: &Platform,
         holder: &Holder,
-        fence: i64,
+        lease: &RefreshLease,
         result: Result<Refreshed, Failure>,
-    ) -> Result<StoredToken, CallError> {
+    ) -> Result<Got, CallError> {
         let (ending, error) = match result {
             Ok(token) => (token, None),
             Err(failure) => (failure.ending, Some(failure.error)),
         };
         let vault = &self.0.vault;
-        let mut ended = vault.end_refresh(platform.id, holder, fence, ending.clone()).await;
+        let mut ended = vault.end_refresh(platform.id, holder, lease, ending.clone()).await;
         if ended.is_err() {
             // A token that was bought is worth a second statement.
-            ended = vault.end_refresh(platform.id, holder, fence, ending).await;
+            ended = vault.end_refresh(platform.id, holder, lease, ending).await;
         }
         match (error, ended) {
+            // The next try is made with the refresh token that came meanwhile.
+            (Some(_), Ok(Ended::Replaced)) => Err(no_token(TokenFault::BeingRefreshed)),
             (Some(error), Ok(_)) => Err(error),
             (Some(error), Err(port)) => {
                 tracing::warn!(error = %port, "the end of a refresh was not recorded; its lease runs out");
                 Err(error)
             }
-            (None, Ok(Some(token))) => Ok(token),
+            (None, Ok(Ended::Stored(token))) => Ok(Got { token, bought: true }),
             // Taken over meanwhile: whatever is stored now is the newer truth.
-            (None, Ok(None)) => match vault.token(platform.id, holder).await.map_err(|error| vault_silent(&error))? {
-                Some(token) if !token.good_for.is_zero() => Ok(token),
-                _ => Err(CallError::NoToken(TokenFault::BeingRefreshed)),
-            },
+            (None, Ok(Ended::TakenOver | Ended::Booked | Ended::Replaced)) => {
+                match self.stored(platform, holder).await? {
+                    Some(token) if !token.good_for.is_zero() => Ok(Got::found(token)),
+                    _ => Err(no_token(TokenFault::BeingRefreshed)),
+                }
+            }
             (None, Err(port)) => Err(vault_silent(&port)),
         }
     }
 
     /// A slot of a token endpoint; closed means that nobody refreshes for now.
     async fn permit(&self, platform: &Platform, endpoint: Endpoint) -> Result<Permit, CallError> {
-        let closed = |Closed { wait }| CallError::NoToken(TokenFault::SlowedDown { wait, errcode: None });
+        let closed = |Closed { wait }| no_token(TokenFault::SlowedDown { wait, errcode: None });
         self.0.pace.permit(platform.id, endpoint).await.map_err(closed)
     }
 
@@ -246,8 +308,7 @@ impl Tokens {
         if !permit.still_good() {
             let patience = held.room().ok_or_else(out_of_room)?;
             let permit = tokio::time::timeout(patience, self.permit(platform, endpoint)).await;
-            let _used =
-                permit.map_err(|_| out_of_room())?.map_err(|error| Failure { ending: Refreshed::Back, error })?;
+            let _used = permit.map_err(|_| out_of_room())?.map_err(Failure::back)?;
         }
         held.room().ok_or_else(out_of_room)
     }
@@ -278,23 +339,21 @@ impl Tokens {
         match error.class() {
             // 61023 and 42002: it can be recovered through the authorizer list, once for a whole batch, elsewhere.
             Class::Token => Failure::lost(error.to_string()),
-            Class::Withdrawn => {
-                Failure { ending: Refreshed::Withdrawn, error: CallError::NoToken(TokenFault::Withdrawn) }
-            }
+            Class::Withdrawn => Failure { ending: Refreshed::Withdrawn, error: no_token(TokenFault::Withdrawn) },
             Class::Halt => Failure::perhaps_platform(error.errcode(), remedy(endpoint, error)),
             // One merchant's answer closes nothing: whoever hears of several decides.
             Class::QuotaMinute => Failure::slowed_down(SLOW_DOWN, error.errcode()),
-            Class::Ok
-            | Class::Transient
-            | Class::Permission
+            Class::Transient | Class::Ok | Class::Pending | Class::Already => Failure::passing(error.to_string()),
+            class @ (Class::Permission
             | Class::QuotaDay
             | Class::QuotaMonth
-            | Class::Pending
-            | Class::Already
             | Class::Human
             | Class::NotApplicable
             | Class::Bug
-            | Class::Unknown => Failure::passing(error.to_string()),
+            | Class::Unknown) => match error.errcode() {
+                Some(errcode) => Failure::refused(errcode, class, remedy(endpoint, error)),
+                None => Failure::passing(error.to_string()),
+            },
         }
     }
 
@@ -302,11 +361,6 @@ impl Tokens {
         self.0.pace.close(platform.id, endpoint, SLOW_DOWN);
         Failure::slowed_down(SLOW_DOWN, error.errcode())
     }
-}
-
-/// Whether the component token of a merchant's refresh was refused, and not the refresh token.
-fn component_refused(error: &CallError) -> bool {
-    matches!(error, CallError::Refused { errcode: 40001 | 40014 | 42001 | 42006, .. })
 }
 
 /// The refusal and the sentence of the runbook that says what to do.

@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps to let something happen: it waits for conditions, and fails aloud when they do not come.
 
+pub mod keeper;
 mod postgres;
 mod program;
 
@@ -163,6 +164,13 @@ impl World {
     pub fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
         self
+    }
+
+    /// The same world in which no schedule ever rings: what happens is what the test says.
+    pub fn unattended_without_schedules(self) -> Self {
+        ["PHONE", "ASK", "CALLBACK", "LINKS", "INVITE", "SYNC"]
+            .into_iter()
+            .fold(self, |world, name| world.with(&format!("WXPATROL_SCHEDULE_{name}"), "off"))
     }
 
     /// The settings.

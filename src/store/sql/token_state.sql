@@ -1,14 +1,14 @@
--- token_claim.sql: the state of a credential before a refresh, locked, so that one process becomes its refresher.
--- $1 platform, $2 appid ('' = the platform)
+-- token_state.sql: why nobody may refresh now.
+-- $1 platform, $2 appid ('' = the platform), $3 seconds between two refusals that have the platform's own token bought
 select c.access_sealed,
        greatest(extract(epoch from c.access_expires_at - m.now), 0)::float8 as good_for_secs,
        c.version,
-       c.refresh_sealed,
-       c.fence,
        coalesce(c.leased_until > m.now, false) as leased,
        greatest(extract(epoch from c.cool_until - m.now), 0)::float8 as cooling_secs,
        c.failure_reason,
+       c.failure_errcode,
        c.lost_reason,
+       greatest(extract(epoch from c.refused_at + make_interval(secs => $3) - m.now), 0)::float8 as too_soon_secs,
        t.withdrawn_at is not null as withdrawn
   from (select clock() as now) m,
        credential c
@@ -17,4 +17,3 @@ select c.access_sealed,
    and t.appid = c.appid
  where c.platform_id = $1
    and c.appid = $2
-   for update of c

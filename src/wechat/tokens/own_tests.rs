@@ -1,11 +1,15 @@
 //! Tokens over real HTTP, against a scripted WeChat and a vault in memory.
 
+use std::collections::HashMap;
+
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::super::fixture::{APPID, World};
 use super::*;
-use crate::domain::Endpoint::{ApiAuthorizerToken, ApiComponentToken};
+use crate::domain::Endpoint::{ApiAuthorizerToken, ApiComponentToken, ApiGetAuthorizerInfo, CheckMobile};
+use crate::domain::ports::Holder;
+use crate::domain::{Class, Endpoint};
 
 fn text(token: &StoredToken) -> &str {
     token.access_token.expose_secret()
@@ -43,7 +47,8 @@ async fn many_who_want_a_token_cause_one_refresh() {
         json!({"component_appid": "wx9999999999999999", "authorizer_appid": APPID, "authorizer_refresh_token": "fake-refresh-0"})
     );
     assert_eq!(world.vault.merchant(|row| row.refresh_token.clone()).as_deref(), Some("fake-refresh-1"));
-    assert!(lock(&world.wire.tokens().0.flights).is_empty());
+    let Keeper::Own(own) = &world.wire.tokens().0 else { panic!("the tokens are our own") };
+    assert!(lock(&own.0.flights).is_empty());
 }
 
 #[tokio::test]
@@ -82,10 +87,10 @@ async fn a_refused_token_that_somebody_replaced_causes_no_refresh() {
     let world = World::new().await;
     let used = world.vault.put("fake-used", Duration::from_secs(3600));
     world.vault.put("fake-newer", Duration::from_secs(3600));
-    let token = world.wire.tokens().after_refusal(&world.platform, APPID, &used).await.unwrap();
-    assert_eq!((text(&token), counts(&world)), ("fake-newer", (0, 0)));
-    let token = world.wire.tokens().after_refusal(&world.platform, APPID, &token).await.unwrap();
-    assert_eq!((text(&token), counts(&world)), ("fake-token-1", (1, 1)));
+    let other = world.wire.tokens().after_refusal(&world.platform, APPID, &used).await.unwrap();
+    assert_eq!((text(&other.token), other.contested, counts(&world)), ("fake-newer", false, (0, 0)));
+    let other = world.wire.tokens().after_refusal(&world.platform, APPID, &other.token).await.unwrap();
+    assert_eq!((text(&other.token), counts(&world)), ("fake-token-1", (1, 1)));
 }
 
 #[tokio::test]
@@ -99,18 +104,177 @@ async fn a_dead_component_token_is_refreshed_once_and_the_refresh_repeated_once(
     }
 }
 
+/// A merchant of its own, with its refresh token.
+async fn fresh_of(world: &World, appid: &str) -> Result<StoredToken, CallError> {
+    world.vault.with(&Holder::Merchant(appid.to_owned()), |row| row.refresh_token = Some("fake-refresh".to_owned()));
+    world.wire.tokens().fresh(&world.platform, appid, None).await
+}
+
 #[tokio::test]
-async fn a_component_token_that_dies_twice_is_a_fault_of_the_platform() {
+async fn one_merchant_that_refuses_two_component_tokens_hurts_itself_alone_and_has_no_third_one_bought() {
     let world = World::new().await;
-    world.script.next(ApiAuthorizerToken, refused(40001));
-    world.script.next(ApiAuthorizerToken, refused(40001));
-    let TokenFault::Platform { errcode, reason, .. } = fault(world.fresh(None).await) else {
-        panic!("no platform fault")
-    };
-    assert_eq!(errcode, Some(40001));
-    assert!(reason.contains("another system"), "{reason}");
+    for _ in 0..3 {
+        world.script.next(ApiAuthorizerToken, refused(40001));
+    }
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
     assert_eq!(counts(&world), (2, 2));
-    assert!(world.vault.merchant(|row| !row.leased && row.lost.is_none() && row.cooling.is_some()));
+    assert!(world.vault.merchant(|row| !row.leased && row.lost.is_none() && row.cooling.take().is_some()));
+    // It is remembered: the next refusal stands at once.
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::CoolingDown { .. }));
+    assert_eq!(counts(&world), (2, 3));
+    assert!(fresh_of(&world, "wx2222222222222222").await.is_ok());
+}
+
+#[tokio::test]
+async fn three_merchants_that_refuse_two_component_tokens_are_a_fault_of_the_platform() {
+    let world = World::new().await;
+    let mut faults = Vec::new();
+    for appid in ["wx1111111111111112", "wx1111111111111113", "wx1111111111111114"] {
+        for _ in 0..2 {
+            world.script.next(ApiAuthorizerToken, refused(40001));
+        }
+        faults.push(fault(fresh_of(&world, appid).await));
+        // The time between two purchases is over.
+        world.vault.with(&Holder::Component, |row| row.refused_at = None);
+    }
+    assert!(matches!(faults[1], TokenFault::CoolingDown { .. }), "{faults:?}");
+    let TokenFault::Platform { errcode, reason, certain } = &faults[2] else { panic!("{faults:?}") };
+    assert_eq!((*errcode, *certain), (Some(40001), true));
+    assert!(reason.contains("another system"), "{reason}");
+}
+
+#[tokio::test]
+async fn refusals_in_a_row_have_one_component_token_bought_and_wait_for_the_next() {
+    let world = World::new().await;
+    world.script.next(ApiAuthorizerToken, refused(42001));
+    assert!(world.fresh(None).await.is_ok());
+    assert_eq!(counts(&world), (2, 2));
+    world.script.next(ApiAuthorizerToken, refused(42001));
+    let TokenFault::SlowedDown { wait, errcode } = fault(fresh_of(&world, "wx2222222222222222").await) else {
+        panic!("not slowed down")
+    };
+    assert!(wait > Duration::from_secs(20) && errcode.is_none(), "{wait:?}");
+    assert_eq!(counts(&world), (2, 3));
+}
+
+#[tokio::test]
+async fn an_info_that_one_merchant_refuses_buys_one_component_token_and_no_other() {
+    let world = World::new().await;
+    let info = async || world.wire.authorizer_info(&world.platform, APPID).await;
+    for _ in 0..6 {
+        world.script.next(ApiGetAuthorizerInfo, refused(40001));
+    }
+    for _ in 0..5 {
+        let error = info().await.unwrap_err();
+        assert_eq!((error.class(), error.errcode()), (Class::Token, Some(40001)));
+        world.vault.with(&Holder::Component, |row| row.refused_at = None);
+    }
+    assert_eq!(counts(&world), (2, 0), "one to begin with, one on its word");
+    assert_eq!(world.script.calls(ApiGetAuthorizerInfo).len(), 6);
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_needs_nobody_s_word() {
+    let world = World::new().await;
+    world.vault.odd.lock().unwrap().insert(APPID.to_owned());
+    world.script.next(Endpoint::ApiGetAuthorizerList, refused(42001));
+    world.script.next(Endpoint::ApiGetAuthorizerList, json!({"total_count": 0}));
+    assert!(world.wire.authorizer_list(&world.platform, 0, 500).await.is_ok());
+    assert_eq!(counts(&world), (2, 0));
+}
+
+#[tokio::test]
+async fn a_component_token_that_another_process_buys_is_waited_for_and_not_bought_again() {
+    let world = World::new().await;
+    let used = world.wire.tokens().component(&world.platform).await.unwrap();
+    world.vault.with(&Holder::Component, |row| row.leased = true);
+    let bought = async {
+        tokio::task::yield_now().await;
+        world.vault.with(&Holder::Component, |row| {
+            row.version += 1;
+            row.token = Some(("fake-elsewhere".to_owned(), Instant::now() + Duration::from_secs(7200)));
+        });
+    };
+    let waits = world.wire.tokens().component_after_refusal(&world.platform, &used, None);
+    let (token, ()) = tokio::join!(waits, bought);
+    assert_eq!(text(&token.unwrap().unwrap()), "fake-elsewhere");
+    assert_eq!(counts(&world), (1, 0));
+}
+
+#[tokio::test]
+async fn a_token_refused_long_before_its_end_is_booked_as_taken_away_when_the_new_one_works() {
+    for (good_for_secs, second, booked) in [
+        (3600, json!({"errcode": 0, "has_mobile": true}), vec![1]),
+        (3600, json!({"errcode": 61007}), vec![1]),
+        (3600, refused(40001), vec![]),
+        (3600, json!({"errcode": -1}), vec![]),
+        (590, json!({"errcode": 0, "has_mobile": true}), vec![]),
+    ] {
+        let world = World::new().await;
+        let stored = world.vault.put("fake-stored", Duration::from_secs(good_for_secs));
+        world.script.next(CheckMobile, refused(40001));
+        world.script.next(CheckMobile, second.clone());
+        // What is inside the margin would be refreshed before it is used.
+        let Keeper::Own(own) = &world.wire.tokens().0 else { panic!("the tokens are our own") };
+        own.0.merchant_lifetime_secs.store(600, std::sync::atomic::Ordering::Relaxed);
+        world.ask(Some(stored)).await;
+        assert_eq!(world.script.calls(CheckMobile).len(), 2);
+        assert_eq!(world.vault.merchant(|row| row.contested.clone()), booked, "{good_for_secs} s, then {second}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_we_replaced_ourselves_is_not_booked_as_taken_away() {
+    let world = World::new().await;
+    let used = world.vault.put("fake-used", Duration::from_secs(3600));
+    world.vault.put("fake-newer", Duration::from_secs(3600));
+    world.script.next(CheckMobile, refused(40001));
+    assert!(world.ask(Some(used)).await.result.is_ok());
+    assert!(world.vault.merchant(|row| row.contested.is_empty()));
+    assert_eq!(counts(&world), (0, 0));
+}
+
+#[tokio::test]
+async fn a_refresh_that_wechat_means_is_settled_by_its_code_and_not_asked_again_soon() {
+    let world = World::new().await;
+    world.script.next(ApiAuthorizerToken, refused(50002));
+    for _ in 0..2 {
+        let TokenFault::Refused { errcode, class, .. } = fault(world.fresh(None).await) else { panic!("not refused") };
+        assert_eq!((errcode, class), (50002, Class::Human));
+    }
+    assert_eq!(world.script.calls(ApiAuthorizerToken).len(), 1);
+    assert!(world.vault.merchant(|row| row.lost.is_none()));
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_came_while_an_older_one_was_refused_is_not_lost() {
+    let world = World::new().await;
+    world.vault.merchant(|row| row.comes_meanwhile = Some("fake-refresh-9".to_owned()));
+    world.script.next(ApiAuthorizerToken, refused(61023));
+    assert_eq!(fault(world.fresh(None).await), TokenFault::BeingRefreshed);
+    assert!(world.fresh(None).await.is_ok());
+    let calls = world.script.calls(ApiAuthorizerToken);
+    assert_eq!(calls[1].body["authorizer_refresh_token"], "fake-refresh-9");
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_came_meanwhile_is_not_overwritten_by_the_answer_to_an_older_one() {
+    let world = World::new().await;
+    world.vault.merchant(|row| row.comes_meanwhile = Some("fake-refresh-9".to_owned()));
+    assert!(world.fresh(None).await.is_ok());
+    assert_eq!(world.vault.merchant(|row| row.refresh_token.clone()).as_deref(), Some("fake-refresh-9"));
+}
+
+#[tokio::test]
+async fn tokens_that_were_bought_together_are_not_refreshed_together() {
+    let world = World::new().await;
+    let Keeper::Own(own) = &world.wire.tokens().0 else { panic!("the tokens are our own") };
+    let margin = |n: u32| own.0.margin(1, &Holder::Merchant(format!("wx{n:016}")));
+    let margins: std::collections::BTreeSet<Duration> = (0..1000).map(margin).collect();
+    assert!(margins.len() > 200, "{} moments for a thousand merchants", margins.len());
+    assert!(margins.iter().all(|margin| (Duration::from_secs(300)..=MARGIN_MAX).contains(margin)));
+    assert_eq!(margin(7), margin(7), "every process refreshes a merchant at the same moment");
+    assert_ne!(own.0.margin(1, &Holder::Component), own.0.margin(2, &Holder::Component));
 }
 
 #[tokio::test]

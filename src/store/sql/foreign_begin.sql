@@ -1,0 +1,2 @@
+-- foreign_begin.sql: begins the transaction in which a configured query reads another system's tokens: it can not write.
+begin read only
