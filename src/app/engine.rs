@@ -62,6 +62,7 @@ impl App {
         let id = member.row.id;
         let limits = member.limits(&self.config.limits)?;
         let external = self.external_tokens(id, member.appid()).await?;
+        self.store.remember_keeper(id, external.is_some()).await?;
         let secret = match external {
             Some(_) => None,
             None => Some(self.secret_of(member)?),

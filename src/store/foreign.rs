@@ -86,6 +86,19 @@ impl Store {
         Ok(own)
     }
 
+    /// Remembers whether another system keeps the tokens of a platform: then neither secret nor ticket is missed.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn remember_keeper(&self, platform: PlatformId, external: bool) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/platform_external.sql"))
+            .bind(platform)
+            .bind(external)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Any merchant that is not withdrawn, to ask a source of tokens for.
     ///
     /// # Errors

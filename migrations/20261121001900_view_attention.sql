@@ -1,10 +1,16 @@
--- The view attention with what is wrong with tokens (token_trouble), and since when a lost one is lost. Columns and
--- everything else stay as they were. Each branch of `trouble` is served by a partial index.
+-- Who must be looked at, with several platforms, authorization events, and tokens that another system keeps. Names and columns
+-- are those of before. Each branch of `trouble` is served by a partial index, so that the view stays quick over many merchants.
+-- Half applied: the older view stays.
+
+alter table platform add column external_at timestamptz;
+comment on column platform.external_at is 'When a process last said that another system keeps the tokens of this platform; null: wxpatrol keeps them.';
 
 create or replace view wxpatrol.attention as
 with advice (why, actor, what_zh, what_en) as (
   values
     ('halted', 'provider_engineer', '整个平台已停止:按原因检查第三方平台的配置、凭据与 IP 白名单;恢复后会自动试探一个商户并继续', 'Everything stands still: by the reason, check the platform''s settings, secret and IP allow-list; one merchant is tried from time to time, and work goes on by itself'),
+    ('secret_missing', 'provider_engineer', '没有保存该平台的 AppSecret,也没有进程在环境变量中指定它:执行 wxpatrol platform add,不再使用则执行 wxpatrol platform disable', 'Its AppSecret is not stored and no process names it in its environment: run wxpatrol platform add, or wxpatrol platform disable when it is needed no more'),
+    ('ticket_missing', 'provider_engineer', '尚未收到 component_verify_ticket:检查授权事件接收服务,或执行 wxpatrol ticket -', 'No component_verify_ticket has come yet: check the receiver of authorization events, or hand one over with wxpatrol ticket -'),
     ('ticket_old', 'provider_engineer', '微信已超过 1 小时没有推送 component_verify_ticket:检查授权事件接收服务', 'WeChat has pushed no component_verify_ticket for over an hour: check the receiver of authorization events'),
     ('ticket_expiring', 'provider_engineer', '微信已超过 10 小时没有推送 component_verify_ticket,12 小时后失效:立即检查授权事件接收服务,并启用推送', 'WeChat has pushed no component_verify_ticket for over ten hours, and it dies after twelve: check the receiver now and have the push started again'),
     ('component_token_lost', 'provider_engineer', '无法取得平台自身的令牌:检查 AppSecret 与 component_verify_ticket', 'The platform''s own token cannot be had: check its AppSecret and verify ticket'),
@@ -35,6 +41,17 @@ with advice (why, actor, what_zh, what_en) as (
          'halted'::text as why, p.halted_at as since, p.halt_errcode as errcode, null::text as rid, p.halt_reason as detail
     from wxpatrol_data.platform p
    where p.halted_at is not null
+  union all
+  select p.platform_id, '', '', '', '', 'secret_missing', p.created_at, null, null, null
+    from wxpatrol_data.platform p
+   where p.secret_sealed is null
+     and p.external_at is null
+     and (p.named_at is null or p.named_at < (select m.now from wxpatrol_data.moment m) - interval '1 day')
+  union all
+  select p.platform_id, '', '', '', '', 'ticket_missing', p.created_at, null, null, null
+    from wxpatrol_data.platform p
+   where p.ticket_at is null
+     and p.external_at is null
   union all
   select p.platform_id, '', '', '', '',
          case when p.ticket_at < (select m.now from wxpatrol_data.moment m) - interval '10 hours' then 'ticket_expiring' else 'ticket_old' end,
@@ -153,7 +170,7 @@ select p.component_appid as platform,
        coalesce(e.remedy_en, g.remedy_en, a.what_en) as what_en,
        coalesce(t.detail, e.meaning_en, g.meaning_en) as detail
   from trouble t
-  join wxpatrol_data.platform p on p.platform_id = t.platform_id
+  join wxpatrol_data.platform p on p.platform_id = t.platform_id and p.enabled
   left join wxpatrol_data.merchant m on m.platform_id = t.platform_id and m.appid = t.appid
   left join advice a on a.why = t.why
   left join wxpatrol_data.errcode e on e.errcode = t.errcode and e.endpoint = t.endpoint and e.endpoint <> ''
