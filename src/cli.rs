@@ -12,7 +12,9 @@ use std::ffi::OsString;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 
-pub use commands::{Ask, Command, FailOn, Held, Import, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket};
+pub use commands::{
+    Ask, Command, FailOn, Held, Import, Keys, KeysAction, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket,
+};
 #[cfg(feature = "demo")]
 pub use commands::{Demo, Simulate};
 pub use platform::{OwnLimit, PlatformAdd, PlatformArgs, PlatformCommand, PlatformName, Scope};

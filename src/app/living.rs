@@ -1,9 +1,28 @@
 //! What a process says about itself, and the tidying that any live process does.
 
+use std::time::Duration;
+
 use super::App;
 use crate::store::identity::Identity;
 
+/// How often a process without an engine says that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+
 impl App {
+    /// Does long work without an engine, and says meanwhile that this process lives.
+    pub(super) async fn alive_while<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = beat.tick() => if let Err(error) = self.store.beat(None).await {
+                    tracing::debug!(%error, "the beat was missed");
+                },
+            }
+        }
+    }
+
     /// Says that this process leaves.
     pub(super) async fn leave(&self) {
         if let Err(error) = self.store.leave().await {

@@ -1,5 +1,6 @@
 //! The schema and the statements on a real Postgres: everything has its comment, prepares, and refuses what it must.
 
+mod keys;
 mod listing;
 mod operator;
 mod platforms;
