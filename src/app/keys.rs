@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// What only reads and writes a few rows has ended before anybody would wait for it.
-const SHORT: &str = "operator";
+/// What works for long, and seals. Others have ended before anybody would wait for them.
+const LONG: [&str; 3] = ["run", "once", "sync"];
 /// How long live processes may take to seal with the new key; each beats every ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two looks at what is left.
@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Makes sure at the start that this process has the key in use. A process that works for long says first which keys it has,
 /// so that either the change of the key sees it, or it sees the change.
 pub(super) async fn check(store: &Store, purpose: &str) -> Result<(), StoreError> {
-    if purpose != SHORT {
+    if LONG.contains(&purpose) {
         store.beat(None).await?;
     }
     match store.check_sealing_key().await {

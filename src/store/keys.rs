@@ -80,7 +80,7 @@ impl Store {
         match adopt(sealer, canary) {
             Ok(key) => {
                 if key != before {
-                    tracing::info!(key = %key, "another key is in use: sealing with it from now on");
+                    tracing::info!(key = %key, "sealing with the key in use from now on");
                 }
                 key != before
             }
