@@ -78,7 +78,9 @@ impl App {
             ]
         });
         let keys = Table {
-            title: Some("the keys, by the beginning of their SHA-256, and the live processes that have each".to_owned()),
+            title: Some(
+                "the keys, by the beginning of their SHA-256, and the live processes that have each".to_owned(),
+            ),
             columns: vec![
                 Column::new("key_id", Kind::Text),
                 Column::new("set_as", Kind::Text),
@@ -89,9 +91,9 @@ impl App {
             ],
             rows: rows.collect(),
         };
-        let rows = counts.into_iter().map(|count| {
-            vec![Some(count.column), count.key.map(|key| key.to_string()), Some(count.count.to_string())]
-        });
+        let rows = counts
+            .into_iter()
+            .map(|count| vec![Some(count.column), count.key.map(|key| key.to_string()), Some(count.count.to_string())]);
         let values = Table {
             title: Some("what each key has sealed".to_owned()),
             columns: vec![

@@ -67,8 +67,7 @@ impl Store {
             .bind(sealer.seal_as_configured(CANARY_PLACE, &SecretString::from(CANARY)))
             .execute(&self.pool)
             .await?;
-        let canary: Vec<u8> =
-            sqlx::query_scalar(include_str!("sql/sealing_key.sql")).fetch_one(&self.pool).await?;
+        let canary: Vec<u8> = sqlx::query_scalar(include_str!("sql/sealing_key.sql")).fetch_one(&self.pool).await?;
         adopt(sealer, &canary)
     }
 

@@ -75,10 +75,12 @@ impl Store {
             {
                 return Err(StoreError::Inconsistent(match owner {
                     Some(owner) => format!(
-                        "the database lacks {missing} of this program's migrations, and {login} may not change the schema:                          let {owner}, who owns it, run `wxpatrol migrate` with this version, then start again"
+                        "the database lacks {missing} of this program's migrations, and {login} may not change the schema: \
+                         let {owner}, who owns it, run `wxpatrol migrate` with this version, then start again"
                     ),
                     None => format!(
-                        "the database has no schema of wxpatrol yet, and {login} may not make one: let a role that may                          create schemas in this database run `wxpatrol migrate`, then start again"
+                        "the database has no schema of wxpatrol yet, and {login} may not make one: let a role that may \
+                         create schemas in this database run `wxpatrol migrate`, then start again"
                     ),
                 }));
             }
@@ -88,7 +90,9 @@ impl Store {
         }
         self.refuse_newer_schema().await?;
         if self.renew_roles().await? == roles::Renewal::NotAllowed {
-            tracing::warn!("the schema is new, the roles' rights are not: let its owner run `wxpatrol migrate --roles`");
+            tracing::warn!(
+                "the schema is new, the roles' rights are not: let its owner run `wxpatrol migrate --roles`"
+            );
         }
         Ok(())
     }
@@ -98,7 +102,8 @@ impl Store {
         let (login, owner) = self.schema_owner().await?;
         let owner = owner.unwrap_or_else(|| "its owner".to_owned());
         Ok(StoreError::Inconsistent(format!(
-            "{login} may not use the tables of wxpatrol: let {owner} run `wxpatrol migrate --roles`, then say `grant              wxpatrol_worker to {login}`"
+            "{login} may not use the tables of wxpatrol: let {owner} run `wxpatrol migrate --roles`, then say `grant \
+                         wxpatrol_worker to {login}`"
         )))
     }
 

@@ -102,7 +102,11 @@ impl Store {
     }
 
     /// Answers how many values were sealed anew, and how many do not open.
-    pub(super) async fn swap_sealed(&self, column: SealedColumn, batch: &[SealedRow]) -> Result<(u64, u64), StoreError> {
+    pub(super) async fn swap_sealed(
+        &self,
+        column: SealedColumn,
+        batch: &[SealedRow],
+    ) -> Result<(u64, u64), StoreError> {
         let sealer = self.sealer()?;
         let (mut rows, mut anew) = (Vec::new(), Vec::new());
         for row in batch {

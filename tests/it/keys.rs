@@ -142,14 +142,18 @@ async fn the_list_of_keys_counts_what_each_has_sealed() {
     let before = listed(&BOTH).await;
     assert_eq!(before["keys"][0]["set_as"], "WXPATROL_ENCRYPTION_KEY");
     assert_eq!((&before["keys"][0]["in_use"], &before["keys"][0]["sealed_values"]), (&false.into(), &0.into()));
-    assert_eq!((&before["keys"][1]["set_as"], &before["keys"][1]["in_use"]), (&"WXPATROL_ENCRYPTION_KEYS_OLD".into(), &true.into()));
+    assert_eq!(
+        (&before["keys"][1]["set_as"], &before["keys"][1]["in_use"]),
+        (&"WXPATROL_ENCRYPTION_KEYS_OLD".into(), &true.into())
+    );
     let old = before["keys"][1]["key_id"].to_string();
     assert_eq!(counted(&before, "credential.refresh_sealed"), [(old.clone(), 6)]);
 
     let rotated = world.program_with(&BOTH, &["keys", "rotate", "--json"]).await;
     assert_eq!(rotated.code, Some(0), "{}", rotated.everything());
     let rows: serde_json::Value = serde_json::from_str(&rotated.stdout).unwrap();
-    let refresh = rows.as_array().unwrap().iter().find(|row| row["column_name"] == "credential.refresh_sealed").unwrap();
+    let refresh =
+        rows.as_array().unwrap().iter().find(|row| row["column_name"] == "credential.refresh_sealed").unwrap();
     assert_eq!((&refresh["resealed"], &refresh["left"], &refresh["unreadable"]), (&6.into(), &0.into(), &0.into()));
     let after = listed(&NEW_ONLY).await;
     assert_eq!(after["keys"].as_array().unwrap().len(), 1, "{after}");
@@ -182,19 +186,28 @@ async fn every_fault_of_the_key_is_one_sentence_before_anything_is_done() {
     let long = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
     let two = format!("{OLD},not-a-key");
     for (settings, words) in [
-        (vec![(key, "")], vec!["WXPATROL_ENCRYPTION_KEY:", "must be set when DATABASE_URL is", "openssl rand -base64 32"]),
+        (
+            vec![(key, "")],
+            vec!["WXPATROL_ENCRYPTION_KEY:", "must be set when DATABASE_URL is", "openssl rand -base64 32"],
+        ),
         (vec![(key, "c2hvcnQ=")], vec!["WXPATROL_ENCRYPTION_KEY:", "must be 32 bytes in base64"]),
         (vec![(key, long)], vec!["must be 32 bytes in base64"]),
         (vec![(key, "?no-base64-at-all?")], vec!["must be 32 bytes in base64"]),
         (vec![(key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")], vec!["must not be all zeros"]),
-        (vec![(key, ""), (key_file, gone.to_str().unwrap())], vec!["WXPATROL_ENCRYPTION_KEY_FILE", "must name a file that can be read"]),
+        (
+            vec![(key, ""), (key_file, gone.to_str().unwrap())],
+            vec!["WXPATROL_ENCRYPTION_KEY_FILE", "must name a file that can be read"],
+        ),
         (vec![(key, ""), (key_file, &directory)], vec!["must name a file that can be read"]),
         (vec![(key, ""), (key_file, &empty)], vec!["it is empty"]),
         (vec![(key, ""), (key_file, &short)], vec!["WXPATROL_ENCRYPTION_KEY_FILE", "must be 32 bytes in base64"]),
         (vec![(key_file, &short)], vec!["must not be set together with WXPATROL_ENCRYPTION_KEY"]),
         (vec![(old, &two)], vec!["WXPATROL_ENCRYPTION_KEYS_OLD", "key 2 of them must be 32 bytes in base64"]),
         (vec![(key, NEW)], vec!["WXPATROL_ENCRYPTION_KEY is not the key that this database was sealed with"]),
-        (vec![(key, NEW), (old, NEW)], vec!["WXPATROL_ENCRYPTION_KEY is not the key that this database was sealed with"]),
+        (
+            vec![(key, NEW), (old, NEW)],
+            vec!["WXPATROL_ENCRYPTION_KEY is not the key that this database was sealed with"],
+        ),
     ] {
         for command in [&["--once"][..], &["status"], &["keys", "rotate"]] {
             assert_refused(&world.program_with(&settings, command).await, &words);
@@ -210,8 +223,7 @@ async fn keys_come_from_files_one_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old");
     fs::write(&path, format!("{NEW}=\n{OLD}\n")).unwrap();
-    let settings =
-        [("WXPATROL_ENCRYPTION_KEY", NEW), ("WXPATROL_ENCRYPTION_KEYS_OLD_FILE", path.to_str().unwrap())];
+    let settings = [("WXPATROL_ENCRYPTION_KEY", NEW), ("WXPATROL_ENCRYPTION_KEYS_OLD_FILE", path.to_str().unwrap())];
     let rotated = world.program_with(&settings, &["keys", "rotate"]).await;
     assert_eq!(rotated.code, Some(0), "{}", rotated.everything());
     assert_eq!(world.program_with(&NEW_ONLY, &["status"]).await.code, Some(0));

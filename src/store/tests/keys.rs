@@ -307,7 +307,11 @@ async fn a_process_that_begins_while_the_key_changes_sees_the_new_one() {
     }
     let mut foreign = canary;
     foreign[..4].copy_from_slice(id(NEW).bytes());
-    sqlx::query("update wxpatrol_data.sealing_key set canary = $1").bind(foreign).execute(&mut *changing).await.unwrap();
+    sqlx::query("update wxpatrol_data.sealing_key set canary = $1")
+        .bind(foreign)
+        .execute(&mut *changing)
+        .await
+        .unwrap();
     changing.commit().await.unwrap();
     assert!(matches!(checked.await.unwrap(), Err(StoreError::Inconsistent(_))));
 }
