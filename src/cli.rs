@@ -119,6 +119,14 @@ impl Invocation {
             let message = "say with --format csv or --format jsonl what the list is; its name does not tell";
             return Err(definition.error(ErrorKind::MissingRequiredArgument, message));
         }
+        if let Action::Command(Command::Ticket(ticket)) = &action
+            && ticket.stdin != "-"
+        {
+            // Not repeated: what stands there is a ticket.
+            let message = "the ticket is read from stdin, because arguments show in the list of processes: printf %s \
+                           \"$TICKET\" | wxpatrol ticket -";
+            return Err(definition.error(ErrorKind::InvalidValue, message));
+        }
         if let (Action::Command(command), Some(_)) = (&action, &line.platform)
             && !command.is_for_a_platform()
         {

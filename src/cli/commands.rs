@@ -338,7 +338,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Ticket {
     /// Always - : the ticket comes through stdin
-    #[arg(value_name = "-", value_parser = ["-"])]
+    #[arg(value_name = "-")]
     pub stdin: String,
 }
 
