@@ -91,9 +91,9 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
     };
     let app = App::open(config, invocation.format, stop, purpose).await?.of(invocation.platform);
     match &invocation.action {
-        Action::Once(once) => app.once(once).await,
-        Action::Command(Command::Run) => app.run_unattended().await,
-        Action::Command(Command::Sync) => app.sync().await,
+        Action::Once(once) => app.to_the_end(app.once(once)).await,
+        Action::Command(Command::Run) => app.to_the_end(app.run_unattended()).await,
+        Action::Command(Command::Sync) => app.to_the_end(app.sync()).await,
         Action::Command(command) => app.operate(command).await,
     }
 }
