@@ -81,7 +81,13 @@ impl World {
 
     /// Runs the program to its end with something on its standard input.
     pub async fn program_reading(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        self.program_reading_with(&[], arguments, input).await
+    }
+
+    /// The same with other settings than the world's.
+    pub async fn program_reading_with(&self, settings: &[(&str, &str)], arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.command(arguments);
+        let mut child = command.envs(settings.iter().copied()).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A program that refuses its arguments ends without reading.
         stdin.write_all(input.as_bytes()).await.ok();
