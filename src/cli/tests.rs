@@ -154,6 +154,12 @@ fn lines_that_say_too_much_or_too_little_are_refused() {
     }
 }
 
+#[test]
+fn a_ticket_on_the_command_line_is_not_repeated() {
+    let error = read("ticket made-up-ticket-not-a-real-one").unwrap_err().to_string();
+    assert!(error.contains("stdin") && !error.contains("made-up-ticket"), "{error}");
+}
+
 /// The help of a command and of those below it.
 #[cfg(feature = "demo")]
 fn help_of(command: &mut clap::Command, above: &str, text: &mut String) {
