@@ -12,7 +12,9 @@ use std::ffi::OsString;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 
-pub use commands::{Ask, Command, FailOn, Held, Import, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket};
+pub use commands::{
+    Ask, Command, FailOn, Held, Import, Keys, KeysAction, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket,
+};
 #[cfg(feature = "demo")]
 pub use commands::{Demo, Simulate};
 pub use platform::{OwnLimit, PlatformAdd, PlatformArgs, PlatformCommand, PlatformName, Scope};
@@ -117,6 +119,14 @@ impl Invocation {
             let message = "say with --format csv or --format jsonl what the list is; its name does not tell";
             return Err(definition.error(ErrorKind::MissingRequiredArgument, message));
         }
+        if let Action::Command(Command::Ticket(ticket)) = &action
+            && ticket.stdin != "-"
+        {
+            // Not repeated: what stands there is a ticket.
+            let message = "the ticket is read from stdin, because arguments show in the list of processes: printf %s \
+                           \"$TICKET\" | wxpatrol ticket -";
+            return Err(definition.error(ErrorKind::InvalidValue, message));
+        }
         if let (Action::Command(command), Some(_)) = (&action, &line.platform)
             && !command.is_for_a_platform()
         {
@@ -154,7 +164,7 @@ impl Command {
             | Self::Runs(_)
             | Self::Report(_)
             | Self::Ticket(_) => true,
-            Self::Platform(_) | Self::Migrate(_) | Self::Config => false,
+            Self::Platform(_) | Self::Keys(_) | Self::Migrate(_) | Self::Config => false,
             #[cfg(feature = "demo")]
             Self::Demo(_) | Self::Simulate(_) => false,
         }

@@ -61,6 +61,8 @@ pub struct Config {
     /// The key that seals tokens. Always there when `database_url` is; without it `None` means: made once by the
     /// program and kept in `data_dir`.
     pub encryption_key: Option<SecretBox<[u8; 32]>>,
+    /// Keys that open what they sealed before. With `None` above they are beside the key in `data_dir`.
+    pub encryption_keys_old: Vec<SecretBox<[u8; 32]>>,
     /// How fast each endpoint may be called.
     pub limits: Limits,
     /// When each check is looked at; `None`: never by itself. Every check has its entry.
@@ -212,6 +214,7 @@ impl Config {
         let platform = credentials::platform(r, token_source::named(r));
         let token_source = token_source::token_source(r);
         let encryption_key = credentials::encryption_key(r, database_url.is_some());
+        let encryption_keys_old = credentials::old_keys(r);
         let limits = Limits::read(r);
         let time_zone = r.or_default(
             "WXPATROL_TIME_ZONE",
@@ -323,6 +326,7 @@ impl Config {
             platform,
             token_source,
             encryption_key,
+            encryption_keys_old,
             limits,
             check_schedules,
             sync_schedule,

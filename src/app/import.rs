@@ -137,10 +137,12 @@ fn csv_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
     let header =
         csv.headers().map_err(|error| AppError::Input(format!("the header line can not be read: {error}")))?.clone();
     let header: csv::StringRecord = header.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
-    if let Some(stranger) = header.iter().find(|name| !COLUMNS.contains(name)) {
+    if let Some((place, stranger)) = header.iter().enumerate().find(|(_, name)| !COLUMNS.contains(name)) {
         return Err(AppError::Input(format!(
-            "the column {stranger:?} is not known; the columns are appid, refresh_token, kind, nickname, principal, \
-             permission_sets, account_status"
+            "the first line must be a header line, and its column {}{} is not known; the columns are appid, \
+             refresh_token, kind, nickname, principal, permission_sets, account_status",
+            place + 1,
+            quoted(stranger)
         )));
     }
     if !header.iter().any(|name| name == "appid" || name == "authorizer_appid") {
@@ -189,11 +191,9 @@ fn merchant(line: Line) -> Result<MerchantRow, String> {
     let appid = config::appid(line.appid.trim())?;
     let kind = match filled(line.kind) {
         None => None,
-        Some(word) => Some(
-            word.trim()
-                .parse::<Kind>()
-                .map_err(|_| format!("the kind {word:?} is none of mini_program, official_account, other, unknown"))?,
-        ),
+        Some(word) => Some(word.trim().parse::<Kind>().map_err(|_| {
+            format!("the kind{} is none of mini_program, official_account, other, unknown", quoted(&word))
+        })?),
     };
     Ok(MerchantRow {
         appid,
@@ -206,6 +206,12 @@ fn merchant(line: Line) -> Result<MerchantRow, String> {
         refresh_token: filled(line.refresh_token).map(|token| SecretString::from(token.trim().to_owned())),
         refresh_read_at: None,
     })
+}
+
+/// A word to show, behind a space; nothing when it may be a token that stands in the wrong column.
+fn quoted(word: &str) -> String {
+    let plain = word.len() <= 32 && word.chars().all(|letter| letter.is_ascii_alphabetic() || "_- ".contains(letter));
+    if plain { format!(" {word:?}") } else { String::new() }
 }
 
 /// `49;33`, `49 33`, `49,33` in quotes, or a JSON array.

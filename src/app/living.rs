@@ -1,9 +1,38 @@
 //! What a process says about itself, and the tidying that any live process does.
 
-use super::App;
+use std::time::Duration;
+
+use super::{App, AppError, Exit};
 use crate::store::identity::Identity;
 
+/// How often a process without an engine says that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+
 impl App {
+    /// Does all that this process is for, and takes it off the list of the living, however that ended.
+    pub(super) async fn to_the_end(
+        &self,
+        work: impl Future<Output = Result<Exit, AppError>>,
+    ) -> Result<Exit, AppError> {
+        let ended = work.await;
+        self.leave().await;
+        ended
+    }
+
+    /// Does long work without an engine, and says meanwhile that this process lives.
+    pub(super) async fn alive_while<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = beat.tick() => if let Err(error) = self.store.beat(None).await {
+                    tracing::debug!(%error, "the beat was missed");
+                },
+            }
+        }
+    }
+
     /// Says that this process leaves.
     pub(super) async fn leave(&self) {
         if let Err(error) = self.store.leave().await {

@@ -12,11 +12,11 @@ impl App {
         self.refuse_sync()?;
         let members = self.members().await?;
         let several = members.len() > 1;
-        let synced = join_all(members.iter().map(|member| async move {
+        let syncs = members.iter().map(|member| async move {
             let ready = self.ready_for(member).await?;
             self.syncer(&ready).run().await.map_err(said)
-        }))
-        .await;
+        });
+        let synced = self.alive_while(join_all(syncs)).await;
         let mut ends = Vec::new();
         for (member, synced) in members.iter().zip(synced) {
             let of = if several { format!("{}: ", member.appid()) } else { String::new() };

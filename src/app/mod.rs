@@ -6,6 +6,7 @@ mod engine;
 mod exit;
 mod fleet;
 mod import;
+mod keys;
 mod living;
 mod merchants;
 mod metric_words;
@@ -15,6 +16,7 @@ mod platform_command;
 pub mod platforms;
 #[cfg(feature = "demo")]
 mod private;
+mod schema;
 pub mod shutdown;
 #[cfg(feature = "demo")]
 mod simulate;
@@ -38,7 +40,7 @@ use crate::{
         print::{self, Column, Format, Kind, Screen, Table},
         report, status,
     },
-    store::{Sealer, Store, StoreSettings, migrate},
+    store::{Sealer, Store, StoreSettings},
     wechat::Wechat,
 };
 
@@ -72,7 +74,7 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
         #[cfg(feature = "demo")]
         Action::Command(Command::Demo(flags)) => return demo::show(flags, invocation.format, stop).await,
         Action::Command(Command::Migrate(flags)) if flags.print => {
-            print!("{}", migrate::printed());
+            print!("{}", schema::printed(flags));
             return Ok(Exit::Done);
         }
         Action::Command(_) | Action::Once(_) => {}
@@ -90,9 +92,9 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
     };
     let app = App::open(config, invocation.format, stop, purpose).await?.of(invocation.platform);
     match &invocation.action {
-        Action::Once(once) => app.once(once).await,
-        Action::Command(Command::Run) => app.run_unattended().await,
-        Action::Command(Command::Sync) => app.sync().await,
+        Action::Once(once) => app.to_the_end(app.once(once)).await,
+        Action::Command(Command::Run) => app.to_the_end(app.run_unattended()).await,
+        Action::Command(Command::Sync) => app.to_the_end(app.sync()).await,
         Action::Command(command) => app.operate(command).await,
     }
 }
@@ -133,17 +135,20 @@ impl App {
     ) -> Result<Self, AppError> {
         let settings = StoreSettings { connections_max: config.db_connections_max, lease: config.lease, purpose };
         #[cfg(feature = "demo")]
-        let (url, key, private) = private::database(&config).await?;
+        let private::Database { url, key, server, key_made } = private::database(&config).await?;
         #[cfg(not(feature = "demo"))]
         let (url, key) = (
             config.database_url.clone().ok_or_else(|| AppError::Input("set DATABASE_URL".to_owned()))?,
             config.encryption_key.as_ref().map(copy_key),
         );
-        let sealer = key.as_ref().map(Sealer::new);
+        let sealer = key.as_ref().map(|key| Sealer::with_others(key, &config.encryption_keys_old));
         let store = Store::connect(secrecy::ExposeSecret::expose_secret(&url), &settings, sealer).await?;
         store.migrate().await?;
         if key.is_some() {
-            store.check_sealing_key().await?;
+            let checked = keys::check(&store, purpose).await;
+            #[cfg(feature = "demo")]
+            let checked = checked.map_err(|error| private::key_is_gone(key_made.as_deref(), error));
+            checked?;
         }
         store.read_clock().await?;
         Ok(Self {
@@ -154,7 +159,7 @@ impl App {
             named: None,
             wechat: OnceLock::new(),
             #[cfg(feature = "demo")]
-            _private: private,
+            _private: server,
         })
     }
 
@@ -185,7 +190,8 @@ impl App {
             Command::Resume(flags) => return self.resume(flags).await,
             Command::Ticket(_) => return self.keep_ticket().await,
             Command::Platform(flags) => return self.platform_command(&flags.command).await,
-            Command::Migrate(_) => eprintln!("migrate: the schema is up to date"),
+            Command::Migrate(flags) => self.migrated(flags).await?,
+            Command::Keys(keys) => return self.keys(keys.action).await,
             Command::Status => {
                 let platform = self.named_platform().await?;
                 self.print_all(&status::status(&self.store, platform.as_deref()).await?)?;

@@ -135,8 +135,19 @@ pub enum Command {
     /// repeated, and waits for another process that migrates. Every command that opens the database does the same
     /// first, so this one is for doing it at a moment of your choice.
     ///
+    /// With --roles it also makes the roles wxpatrol_worker (reads and writes rows, changes no schema) and
+    /// wxpatrol_reader (reads the views), or gives them their rights again. Logins are put into them by hand.
+    ///
     /// Example: wxpatrol migrate --print | less
     Migrate(Migrate),
+    /// Show and replace the keys that tokens are sealed with
+    ///
+    /// To replace the key: give every process the new one as WXPATROL_ENCRYPTION_KEY and the present one as
+    /// WXPATROL_ENCRYPTION_KEYS_OLD, run `wxpatrol keys rotate` once, and take the old one away when `wxpatrol keys list`
+    /// shows no value of it.
+    ///
+    /// Example: wxpatrol keys list
+    Keys(Keys),
     /// Show every setting: its value, where it came from, what it means
     ///
     /// Reads the environment only and changes nothing. Secrets are shown as `set` or `not set`. With faults in the
@@ -327,7 +338,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Ticket {
     /// Always - : the ticket comes through stdin
-    #[arg(value_name = "-", value_parser = ["-"])]
+    #[arg(value_name = "-")]
     pub stdin: String,
 }
 
@@ -337,4 +348,33 @@ pub struct Migrate {
     /// Print the SQL instead, for a review; needs no database and changes nothing
     #[arg(long)]
     pub print: bool,
+    /// Also make the roles wxpatrol_worker and wxpatrol_reader, with their rights in this database
+    #[arg(long)]
+    pub roles: bool,
+}
+
+/// What is done with the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Keys {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub action: KeysAction,
+}
+
+/// What is done with the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum KeysAction {
+    /// Show which keys are known and in use, and how many values each has sealed
+    ///
+    /// A key is shown by its id, the beginning of its SHA-256. Reads every sealed value's first bytes; changes nothing.
+    ///
+    /// Example: wxpatrol keys list
+    List,
+    /// Put WXPATROL_ENCRYPTION_KEY in use, and seal with it what other keys have sealed
+    ///
+    /// Works in small batches while other processes work; what they store meanwhile wins. Refused while a live process
+    /// lacks the key. May be interrupted and repeated; the exit code is 1 while something is left.
+    ///
+    /// Example: wxpatrol keys rotate
+    Rotate,
 }

@@ -58,7 +58,10 @@ fn commands_take_their_arguments() {
     assert!(matches!(command("runs 5"), Command::Runs(runs) if runs.count.get() == 5));
     assert!(matches!(command("report"), Command::Report(Report { name: None })));
     assert!(matches!(command("ticket -"), Command::Ticket(_)));
-    assert!(matches!(command("migrate --print"), Command::Migrate(Migrate { print: true })));
+    assert!(matches!(command("migrate --print"), Command::Migrate(Migrate { print: true, roles: false })));
+    assert!(matches!(command("migrate --roles"), Command::Migrate(Migrate { print: false, roles: true })));
+    assert!(matches!(command("keys list"), Command::Keys(Keys { action: KeysAction::List })));
+    assert!(matches!(command("keys rotate"), Command::Keys(Keys { action: KeysAction::Rotate })));
     let Command::Import(import) = command("import - --format jsonl --dry-run") else { panic!("an import") };
     assert_eq!((import.input.clone(), import.list_format()), (Input::Stdin, Some(ListFormat::Jsonl)));
     let Command::Want(pairs) = command(&format!("want {OA} {MP}")) else { panic!("a wish") };
@@ -149,6 +152,12 @@ fn lines_that_say_too_much_or_too_little_are_refused() {
         let error = read(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
     }
+}
+
+#[test]
+fn a_ticket_on_the_command_line_is_not_repeated() {
+    let error = read("ticket made-up-ticket-not-a-real-one").unwrap_err().to_string();
+    assert!(error.contains("stdin") && !error.contains("made-up-ticket"), "{error}");
 }
 
 /// The help of a command and of those below it.

@@ -140,3 +140,20 @@ pub(super) fn encryption_key<L: Fn(&str) -> Option<String>>(
         }
     }
 }
+
+/// Keys that still open what they sealed, in any order; the configured key may be among them.
+pub(super) fn old_keys<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> Vec<SecretBox<[u8; 32]>> {
+    const OLD: &str = "WXPATROL_ENCRYPTION_KEYS_OLD";
+    let meaning =
+        "keys that still open what they sealed, while `wxpatrol keys rotate` replaces them: commas between them";
+    let Some(given) = r.secret(OLD, meaning) else { return Vec::new() };
+    let texts = given.secret.expose_secret().split([',', ' ', '\t', '\r', '\n']).filter(|text| !text.is_empty());
+    let mut keys = Vec::new();
+    for (number, text) in (1..).zip(texts) {
+        match values::encryption_key(&SecretString::from(text)) {
+            Ok(key) => keys.push(key),
+            Err(rule) => r.fault(&given.variable, None, format!("key {number} of them {rule}"), None),
+        }
+    }
+    keys
+}

@@ -105,7 +105,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         match parse(text) {
             Ok(value) => value,
             Err(rule) => {
-                self.fault(name, given, rule, Some(format!("{name}={default}")));
+                self.fault(name, given.filter(|text| showable(text)), rule, Some(format!("{name}={default}")));
                 parse(default).expect("every default is a value that its own rule accepts")
             }
         }
@@ -127,7 +127,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         match parse(&given) {
             Ok(value) => Some(value),
             Err(rule) => {
-                self.fault(name, Some(given), rule, Some(format!("{name}={example}")));
+                self.fault(name, Some(given).filter(|text| showable(text)), rule, Some(format!("{name}={example}")));
                 None
             }
         }
@@ -183,6 +183,11 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     ) {
         self.faults.push(Fault { variable: variable.to_owned(), given, rule: rule.into(), example });
     }
+}
+
+/// Whether a refused text may be repeated: an address with a user or a query may hold a password or a token.
+fn showable(text: &str) -> bool {
+    !text.contains("://") || !text.contains(['@', '?'])
 }
 
 fn read_secret(path: &Path) -> Result<SecretString, String> {

@@ -145,6 +145,31 @@ fn a_database_of_ones_own_needs_a_key_and_the_fault_tells_how_to_make_one() {
 }
 
 #[test]
+fn old_keys_stand_in_one_variable_or_in_a_file_one_a_line() {
+    let other = "bm90LWEtcmVhbC1rZXktbm90LWEtcmVhbC1rZXktPz8=";
+    let old =
+        |value: &str| read(&[("WXPATROL_ENCRYPTION_KEYS_OLD", value)]).map(|config| config.encryption_keys_old.len());
+    assert_eq!(read(&[]).unwrap().encryption_keys_old.len(), 0);
+    assert_eq!(old(&format!("{KEY}, {other}")).unwrap(), 2);
+    assert_eq!(old(&format!(" {KEY},,{other}, ")).unwrap(), 2);
+    let error = old(&format!("{KEY},{KEY}x,{other}")).unwrap_err().to_string();
+    assert!(error.contains("key 2 of them must be 32 bytes in base64"), "{error}");
+    assert!(!error.contains(KEY), "{error}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{KEY}\r\n{other}").unwrap();
+    let path = file.path().to_str().unwrap();
+    assert_eq!(read(&[("WXPATROL_ENCRYPTION_KEYS_OLD_FILE", path)]).unwrap().encryption_keys_old.len(), 2);
+}
+
+#[test]
+fn a_refused_address_is_shown_unless_it_may_hold_a_secret() {
+    let shown = |value: &str| read(&[("WXPATROL_WECHAT_BASE_URL", value)]).unwrap_err().to_string();
+    assert!(shown("ftp://host").contains("ftp://host"));
+    assert!(!shown("https://me:not-a-real-password@host").contains("not-a-real-password"));
+    assert!(!shown("https://host/?key=not-a-real-key").contains("not-a-real-key"));
+}
+
+#[test]
 fn without_a_database_the_private_one_must_be_allowed() {
     let faults = faults(&[("WXPATROL_PRIVATE_POSTGRES", "off")]);
     assert_eq!(faults.len(), 1);

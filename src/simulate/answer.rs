@@ -23,6 +23,8 @@ pub(super) struct Call<'a> {
     pub post: bool,
     pub bearer: Option<Bearer>,
     pub asked: Result<Asked<'a>, i64>,
+    query: &'a str,
+    body: &'a [u8],
 }
 
 /// Whose token a call brings, before it is checked whether it still lives.
@@ -80,12 +82,20 @@ impl Flag {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn read(world: &World, endpoint: Endpoint, post: bool, query: &str, body: &'a [u8]) -> Self {
+    pub(super) fn read(world: &World, endpoint: Endpoint, post: bool, query: &'a str, body: &'a [u8]) -> Self {
         let asked = match body {
             [] => Err(44002),
             body => serde_json::from_slice(body).map_err(|_| 47001),
         };
-        Self { endpoint, post, bearer: token(query).map(|token| bearer(world, &token)), asked }
+        Self { endpoint, post, bearer: token(query).map(|token| bearer(world, &token)), asked, query, body }
+    }
+
+    /// What the call brought, in one line: the values of its address as they stood there and decoded, and its body.
+    pub(super) fn repeated(&self) -> String {
+        let raw = self.query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| Cow::Borrowed(value));
+        let decoded = url::form_urlencoded::parse(self.query.as_bytes()).map(|(_, value)| value);
+        let values: Vec<Cow<'_, str>> = raw.chain(decoded).collect();
+        format!("{} {}", values.join(" "), String::from_utf8_lossy(self.body))
     }
 
     /// The merchant that the call is about.

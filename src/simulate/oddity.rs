@@ -19,6 +19,10 @@ use super::plan::Plan;
 pub enum Oddity {
     /// This errcode instead of the answer; the call has no effect.
     Errcode(i64),
+    /// The same, with a message that repeats the whole request: its address with the token, and its body.
+    Echo(i64),
+    /// This HTTP status with a page of HTML that repeats the whole request.
+    EchoPage(u16),
     /// The ordinary answer, this many milliseconds late.
     DelayMs(u64),
     /// The connection is cut before a byte of the answer; the call counts as arrived.
@@ -61,6 +65,8 @@ impl Oddity {
             | Self::ExtraFields
             | Self::WrongContentType => true,
             Self::Errcode(_)
+            | Self::Echo(_)
+            | Self::EchoPage(_)
             | Self::Reset
             | Self::Hang
             | Self::HttpStatus(_)

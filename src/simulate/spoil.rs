@@ -22,6 +22,12 @@ pub(super) fn error_body(world: &World, errcode: i64) -> String {
     format!(r#"{{"errcode":{errcode},"errmsg":"{} rid: {}"}}"#, errmsg(errcode), world.rid())
 }
 
+/// The body of an error whose message repeats what was asked.
+pub(super) fn echo_body(world: &World, errcode: i64, asked: &str) -> String {
+    let words = format!("{} {asked} rid: {}", errmsg(errcode), world.rid());
+    format!(r#"{{"errcode":{errcode},"errmsg":{}}}"#, serde_json::Value::from(words))
+}
+
 fn errmsg(errcode: i64) -> &'static str {
     match errcode {
         -1 | -1000 => "system error",
@@ -75,12 +81,13 @@ fn errmsg(errcode: i64) -> &'static str {
 /// `errcode` is that of `body`; an error is not made to look like a success by leaving its code out.
 pub(super) fn spoil(oddity: Oddity, errcode: i64, body: String) -> Spoilt {
     let response = match oddity {
-        Oddity::Errcode(_) | Oddity::DelayMs(_) => json(body),
+        Oddity::Errcode(_) | Oddity::Echo(_) | Oddity::DelayMs(_) => json(body),
         Oddity::Reset => return Spoilt::Cut,
         Oddity::Hang => return Spoilt::Never,
-        Oddity::HttpStatus(status) => {
-            let page = "<html><head><title>Gateway</title></head><body><h1>upstream unavailable</h1></body></html>";
-            let mut response = html(page.to_owned());
+        Oddity::HttpStatus(status) | Oddity::EchoPage(status) => {
+            let words = if matches!(oddity, Oddity::EchoPage(_)) { &body } else { "" };
+            let page = "<html><head><title>Gateway</title></head><body><h1>upstream unavailable</h1>";
+            let mut response = html(format!("{page}{words}</body></html>"));
             *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             response
         }

@@ -427,6 +427,23 @@ async fn every_readable_oddity_still_holds_the_answer() {
 }
 
 #[tokio::test]
+async fn an_echo_repeats_the_whole_request_and_has_no_effect() {
+    let caller = Caller::new().await;
+    caller.world.unbind_phone(&mp(0)).unwrap();
+    let token = caller.live(&mp(0));
+    let path = format!("/tcb/checkmobile?access_token={token}");
+    for (oddity, status) in [(Oddity::Echo(40001), 200), (Oddity::EchoPage(502), 502)] {
+        caller.world.script(Rule::new(oddity).times(1)).unwrap();
+        let response = caller.raw(&path, r#"{"push_tmpl":true,"words":"sent in the body"}"#).await.unwrap();
+        assert_eq!(response.status(), status);
+        let text = response.text().await.unwrap();
+        assert!(text.contains(&token) && text.contains("sent in the body"), "{text}");
+        assert_eq!(text.contains(r#""errcode":40001"#), status == 200, "{text}");
+    }
+    assert_eq!(caller.world.asks().len(), 1, "a page may have had its effect, an error has none");
+}
+
+#[tokio::test]
 async fn every_unreadable_oddity_hides_the_answer_and_nothing_else() {
     let caller = Caller::new().await;
     caller.world.unbind_phone(&mp(0)).unwrap();

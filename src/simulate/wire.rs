@@ -24,7 +24,7 @@ use super::control;
 use super::endpoint::Endpoint;
 use super::oddity::Oddity;
 use super::platforms::Platforms;
-use super::spoil::{Spoilt, error_body, spoil};
+use super::spoil::{Spoilt, echo_body, error_body, spoil};
 use super::world::World;
 
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -205,7 +205,7 @@ fn heed(world: &World, call: &Call<'_>) -> Answered {
         None => (by_nature(world, call.endpoint, subject), false),
     };
     let ordinary = match oddity {
-        Some(Oddity::Errcode(errcode)) => Err(errcode),
+        Some(Oddity::Errcode(errcode) | Oddity::Echo(errcode)) => Err(errcode),
         Some(_) if unheard => Err(-1),
         _ => answer(world, call),
     };
@@ -216,7 +216,12 @@ fn heed(world: &World, call: &Call<'_>) -> Answered {
     let Some(oddity) = oddity else {
         return Answered { subject, ..Answered::plain(errcode, body) };
     };
-    let readable = oddity.readable() || matches!(oddity, Oddity::Errcode(_));
+    let body = match oddity {
+        Oddity::Echo(errcode) => echo_body(world, errcode, &call.repeated()),
+        Oddity::EchoPage(_) => call.repeated(),
+        _ => body,
+    };
+    let readable = oddity.readable() || matches!(oddity, Oddity::Errcode(_) | Oddity::Echo(_));
     let delay = match oddity {
         Oddity::DelayMs(ms) => Duration::from_millis(ms),
         _ => Duration::ZERO,

@@ -1,8 +1,10 @@
 //! The schema: migrations embedded in the binary, and what a binary does on a schema that is not its own.
 
-use sqlx::migrate::Migrator;
+use std::collections::HashMap;
 
-use super::{Store, StoreError};
+use sqlx::migrate::{MigrateError, Migrator};
+
+use super::{Store, StoreError, roles};
 use crate::domain::errcode::{self, Scope};
 
 /// The newest schema step that this binary knows. Each migration that adds a step says which older binaries may go on.
@@ -10,10 +12,13 @@ const SCHEMA_STEP: i32 = 2;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-fn migrator() -> Migrator {
+/// The schema is made only where there is none: asking for it again would want a right that only its maker needs.
+fn migrator(schema_exists: bool) -> Migrator {
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.dangerous_set_table_name("wxpatrol_data._migration");
-    migrator.create_schema("wxpatrol_data");
+    if !schema_exists {
+        migrator.create_schema("wxpatrol_data");
+    }
     migrator.set_ignore_missing(true);
     migrator
 }
@@ -28,19 +33,83 @@ pub fn printed() -> String {
 }
 
 impl Store {
-    /// Brings the schema and the runbook to this binary's state. A second process waits for the first. May be repeated.
+    /// Brings the schema and the runbook to this binary's state. A second process waits for the first. On a schema that is
+    /// up to date nothing is asked for but to read and write rows. May be repeated.
     ///
     /// # Errors
-    /// The schema is newer than this binary may work on, or Postgres refused a migration.
+    /// The schema is newer than this binary may work on, Postgres refused a migration, or this login may not change the
+    /// schema: one sentence says who can.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        self.refuse_newer_schema().await?;
-        let mut connection = self.pool.acquire().await?;
-        migrator().run_direct(None, &mut *connection, false).await.map_err(|error| {
-            StoreError::Inconsistent(format!("the schema could not be brought up to date: {error}"))
-        })?;
-        drop(connection);
-        self.refuse_newer_schema().await?;
+        match self.missing_migrations().await {
+            Ok(0) => self.refuse_newer_schema().await?,
+            Ok(missing) => self.apply_migrations(missing).await?,
+            Err(error) if roles::not_allowed(&error) => return Err(self.closed_schema().await?),
+            Err(error) => return Err(error.into()),
+        }
         self.write_runbook().await
+    }
+
+    /// How many of this binary's migrations the database does not have, or not as this binary knows them.
+    async fn missing_migrations(&self) -> Result<usize, sqlx::Error> {
+        if !sqlx::query_scalar(include_str!("sql/schema_step_exists.sql")).fetch_one(&self.pool).await? {
+            return Ok(MIGRATIONS.iter().count());
+        }
+        let applied: Vec<(i64, Vec<u8>, bool)> =
+            sqlx::query_as(include_str!("sql/migrations_applied.sql")).fetch_all(&self.pool).await?;
+        let applied: HashMap<i64, Vec<u8>> =
+            applied.into_iter().filter(|(_, _, whole)| *whole).map(|(version, sum, _)| (version, sum)).collect();
+        let there = |version: &i64, sum: &[u8]| applied.get(version).is_some_and(|known| known == sum);
+        Ok(MIGRATIONS.iter().filter(|migration| !there(&migration.version, &migration.checksum)).count())
+    }
+
+    async fn apply_migrations(&self, missing: usize) -> Result<(), StoreError> {
+        self.refuse_newer_schema().await?;
+        let (login, owner) = self.schema_owner().await?;
+        let mut connection = self.pool.acquire().await?;
+        let applied = migrator(owner.is_some()).run_direct(None, &mut *connection, false).await;
+        drop(connection);
+        match applied {
+            Ok(()) => {}
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                if roles::not_allowed(&error) =>
+            {
+                return Err(StoreError::Inconsistent(match owner {
+                    Some(owner) => format!(
+                        "the database lacks {missing} of this program's migrations, and {login} may not change the schema: \
+                         let {owner}, who owns it, run `wxpatrol migrate` with this version, then start again"
+                    ),
+                    None => format!(
+                        "the database has no schema of wxpatrol yet, and {login} may not make one: let a role that may \
+                         create schemas in this database run `wxpatrol migrate`, then start again"
+                    ),
+                }));
+            }
+            Err(error) => {
+                return Err(StoreError::Inconsistent(format!("the schema could not be brought up to date: {error}")));
+            }
+        }
+        self.refuse_newer_schema().await?;
+        if self.renew_roles().await? == roles::Renewal::NotAllowed {
+            tracing::warn!(
+                "the schema is new, the roles' rights are not: let its owner run `wxpatrol migrate --roles`"
+            );
+        }
+        Ok(())
+    }
+
+    /// The refusal of a login that may not even read which migrations there are.
+    async fn closed_schema(&self) -> Result<StoreError, StoreError> {
+        let (login, owner) = self.schema_owner().await?;
+        let owner = owner.unwrap_or_else(|| "its owner".to_owned());
+        Ok(StoreError::Inconsistent(format!(
+            "{login} may not use the tables of wxpatrol: let {owner} run `wxpatrol migrate --roles`, then say `grant \
+                         wxpatrol_worker to {login}`"
+        )))
+    }
+
+    /// This login, and the owner of the tables when there are any.
+    async fn schema_owner(&self) -> Result<(String, Option<String>), StoreError> {
+        Ok(sqlx::query_as(include_str!("sql/schema_owner.sql")).fetch_one(&self.pool).await?)
     }
 
     async fn refuse_newer_schema(&self) -> Result<(), StoreError> {

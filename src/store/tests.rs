@@ -1,6 +1,7 @@
 //! The schema and the statements on a real Postgres: everything has its comment, prepares, and refuses what it must.
 
 mod foreign;
+mod keys;
 mod listing;
 mod operator;
 mod platforms;

@@ -115,9 +115,14 @@ impl Wechat {
     ) -> Result<T, CallError> {
         let bytes = self.post(endpoint, token, body.to_string().into_bytes(), within).await?;
         let answered: T = parse(&bytes)?;
+        if refusal(endpoint, &answered).is_none() {
+            return Ok(answered);
+        }
+        // A refusal is logged and stored, and its words may repeat what was asked: they are read once more without that.
+        let answered: T = parse(&secrets_of(body).fold(bytes, without))?;
         match refusal(endpoint, &answered) {
             Some(error) => Err(error),
-            None => Ok(answered),
+            None => Err(CallError::Unreadable("the errcode is no number".to_owned())),
         }
     }
 
@@ -151,7 +156,10 @@ impl Wechat {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(without(token, bytes))
+        Ok(match token {
+            Some(token) => without(bytes, token.expose_secret()),
+            None => bytes,
+        })
     }
 
     /// The address with its token. What this returns must never be formatted.
@@ -186,19 +194,31 @@ pub(super) fn builder(address: &Url, timeouts: Timeouts) -> reqwest::ClientBuild
     if loopback { builder.no_proxy() } else { builder }
 }
 
-/// A body with the token struck out, should WeChat's words ever repeat it.
-fn without(token: Option<&SecretString>, body: Vec<u8>) -> Vec<u8> {
-    let Some(token) = token.map(|token| token.expose_secret().as_bytes()).filter(|token| !token.is_empty()) else {
-        return body;
-    };
-    let place = |part: &[u8]| part.windows(token.len()).position(|window| window == token);
-    if place(&body).is_none() {
+/// What is secret in a body that is sent: fields named for it.
+fn secrets_of(body: &serde_json::Value) -> impl Iterator<Item = &str> {
+    let secret = |name: &String| ["secret", "ticket", "token"].iter().any(|kind| name.ends_with(kind));
+    let fields = body.as_object().into_iter().flatten();
+    fields.filter(move |(name, _)| secret(name)).filter_map(|(_, value)| value.as_str())
+}
+
+/// A body with a secret struck out, should WeChat's words ever repeat it: as it is, and as it stands in an address.
+fn without(mut body: Vec<u8>, secret: &str) -> Vec<u8> {
+    let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    for form in [secret, &encoded] {
+        body = struck(body, form.as_bytes());
+    }
+    body
+}
+
+fn struck(body: Vec<u8>, part: &[u8]) -> Vec<u8> {
+    let place = |rest: &[u8]| rest.windows(part.len()).position(|window| window == part);
+    if part.is_empty() || place(&body).is_none() {
         return body;
     }
     let (mut kept, mut rest) = (Vec::with_capacity(body.len()), body.as_slice());
     while let Some(at) = place(rest) {
         kept.extend_from_slice(&rest[..at]);
-        rest = &rest[at + token.len()..];
+        rest = &rest[at + part.len()..];
     }
     kept.extend_from_slice(rest);
     kept

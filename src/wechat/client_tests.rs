@@ -211,3 +211,23 @@ fn no_failure_shows_the_token_at_any_level() {
     assert!(logged.contains("TRACE"), "nothing of the client was logged");
     assert!(!logged.contains(MARKER));
 }
+
+#[test]
+fn a_refusal_is_read_without_what_was_sent_raw_or_as_in_an_address() {
+    let body = serde_json::json!({
+        "component_appid": "wx0123456789abcdef",
+        "component_appsecret": "fake/secret+1",
+        "component_verify_ticket": "ticket@@@fake",
+        "authorizer_refresh_token": "refreshtoken@@@fake",
+        "count": 1,
+    });
+    let mut secrets: Vec<&str> = secrets_of(&body).collect();
+    secrets.sort_unstable();
+    assert_eq!(secrets, ["fake/secret+1", "refreshtoken@@@fake", "ticket@@@fake"]);
+    let said = format!("{} for wx0123456789abcdef: fake%2Fsecret%2B1 ticket%40%40%40fake {}", body, "x".repeat(190));
+    let kept = secrets_of(&body).fold(said.into_bytes(), without);
+    let kept = String::from_utf8(kept).unwrap();
+    assert!(!kept.contains("fake") && !kept.contains("%40"), "{kept}");
+    assert!(kept.contains("wx0123456789abcdef"), "what is no secret stays: {kept}");
+    assert_eq!(without(b"untouched".to_vec(), ""), b"untouched");
+}

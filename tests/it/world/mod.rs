@@ -156,8 +156,13 @@ impl World {
 
     /// The same world with another setting.
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.settings.insert(name.to_owned(), value.to_owned());
+        self.set(name, value);
         self
+    }
+
+    /// Changes a setting.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
     }
 
     /// The same world without a setting.

@@ -69,9 +69,25 @@ impl World {
         self.spawn(arguments).ended().await
     }
 
+    /// Starts the program with other settings than the world's; an empty one counts as not set.
+    pub fn spawn_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Program {
+        Program::new(self.command(arguments).envs(settings.iter().copied()).spawn().unwrap())
+    }
+
+    /// Runs the program to its end with other settings than the world's.
+    pub async fn program_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+        self.spawn_with(settings, arguments).ended().await
+    }
+
     /// Runs the program to its end with something on its standard input.
     pub async fn program_reading(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        self.program_reading_with(&[], arguments, input).await
+    }
+
+    /// The same with other settings than the world's.
+    pub async fn program_reading_with(&self, settings: &[(&str, &str)], arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.command(arguments);
+        let mut child = command.envs(settings.iter().copied()).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A program that refuses its arguments ends without reading.
         stdin.write_all(input.as_bytes()).await.ok();
