@@ -10,7 +10,7 @@
   order by platform_id
   limit $5)
 union all
-(select platform_id, appid, access_sealed
+(select platform_id, appid, access_sealed as sealed
    from credential
   where $1 = 'credential.access_sealed'
     and access_sealed is not null
@@ -19,11 +19,38 @@ union all
   order by platform_id, appid
   limit $5)
 union all
-(select platform_id, appid, refresh_sealed
+(select platform_id, appid, refresh_sealed as sealed
    from credential
   where $1 = 'credential.refresh_sealed'
     and refresh_sealed is not null
     and substr(refresh_sealed, 1, 4) <> $2
     and (platform_id, appid) > ($3, $4)
   order by platform_id, appid
+  limit $5)
+union all
+(select platform_id, '' as appid, secret_sealed as sealed
+   from platform
+  where $1 = 'platform.secret_sealed'
+    and secret_sealed is not null
+    and substr(secret_sealed, 1, 4) <> $2
+    and (platform_id, '') > ($3, $4)
+  order by platform_id
+  limit $5)
+union all
+(select platform_id, '' as appid, event_token_sealed as sealed
+   from platform
+  where $1 = 'platform.event_token_sealed'
+    and event_token_sealed is not null
+    and substr(event_token_sealed, 1, 4) <> $2
+    and (platform_id, '') > ($3, $4)
+  order by platform_id
+  limit $5)
+union all
+(select platform_id, '' as appid, event_key_sealed as sealed
+   from platform
+  where $1 = 'platform.event_key_sealed'
+    and event_key_sealed is not null
+    and substr(event_key_sealed, 1, 4) <> $2
+    and (platform_id, '') > ($3, $4)
+  order by platform_id
   limit $5)

@@ -7,7 +7,13 @@ select s.column_name, s.key_id, count(*) as values_count
         union all
         select 'credential.access_sealed', substr(access_sealed, 1, 4) from credential
         union all
-        select 'credential.refresh_sealed', substr(refresh_sealed, 1, 4) from credential) s
+        select 'credential.refresh_sealed', substr(refresh_sealed, 1, 4) from credential
+        union all
+        select 'platform.secret_sealed', substr(secret_sealed, 1, 4) from platform
+        union all
+        select 'platform.event_token_sealed', substr(event_token_sealed, 1, 4) from platform
+        union all
+        select 'platform.event_key_sealed', substr(event_key_sealed, 1, 4) from platform) s
  where s.key_id is not null
  group by s.column_name, s.key_id
  order by s.column_name, s.key_id

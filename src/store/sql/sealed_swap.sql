@@ -30,7 +30,34 @@ with resealed as materialized (
      and t.appid = r.appid
      and t.refresh_sealed = r.before
   returning 1
+), secrets as (
+  update platform t
+     set secret_sealed = r.anew
+    from resealed r
+   where $1 = 'platform.secret_sealed'
+     and t.platform_id = r.platform_id
+     and t.secret_sealed = r.before
+  returning 1
+), event_tokens as (
+  update platform t
+     set event_token_sealed = r.anew
+    from resealed r
+   where $1 = 'platform.event_token_sealed'
+     and t.platform_id = r.platform_id
+     and t.event_token_sealed = r.before
+  returning 1
+), event_keys as (
+  update platform t
+     set event_key_sealed = r.anew
+    from resealed r
+   where $1 = 'platform.event_key_sealed'
+     and t.platform_id = r.platform_id
+     and t.event_key_sealed = r.before
+  returning 1
 )
 select (select count(*) from tickets)
      + (select count(*) from access_tokens)
      + (select count(*) from refresh_tokens)
+     + (select count(*) from secrets)
+     + (select count(*) from event_tokens)
+     + (select count(*) from event_keys)

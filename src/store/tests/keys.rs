@@ -11,6 +11,7 @@ use crate::{
         Sealer, SealingKey, StoreError, StoreSettings,
         keys::KeyChange,
         merchants::MerchantRow,
+        platforms::PlatformChange,
         rotation::{Pass, SEALED},
         seal::KeyId,
     },
@@ -77,6 +78,13 @@ async fn sealed(database: &TestDatabase, merchants: usize) -> PlatformId {
     store.check_sealing_key().await.unwrap();
     let platform = store.platform("wxcomponent").await.unwrap();
     store.keep_ticket(platform, &SecretString::from("fake ticket"), false).await.unwrap();
+    let change = PlatformChange {
+        secret: Some("fake secret".into()),
+        event_token: Some("fake event token".into()),
+        event_key: Some("fake event key".into()),
+        ..PlatformChange::default()
+    };
+    store.keep_platform("wxcomponent", &change).await.unwrap();
     let rows: Vec<MerchantRow> = (0..merchants)
         .map(|number| MerchantRow {
             appid: format!("wxm{number:04}"),
