@@ -161,6 +161,7 @@ impl Command {
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Status
+            | Self::Schedule
             | Self::Runs(_)
             | Self::Report(_)
             | Self::Ticket(_) => true,

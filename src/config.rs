@@ -8,6 +8,7 @@ mod credentials;
 mod fault;
 mod limits;
 mod nearest;
+mod policy;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use url::Url;
 pub use cadence::Cadence;
 pub use fault::{ConfigError, Fault};
 pub use limits::{LimitSetting, Limits, limit, limit_name};
+pub use policy::{Missed, Overlap, SchedulePolicy, schedule_names};
 pub use reader::{Setting, Source};
 pub use token_source::TokenSourceSettings;
 pub use values::{appid, duration, event_key, event_token, platform_secret, secret_word};
@@ -69,6 +71,8 @@ pub struct Config {
     pub check_schedules: BTreeMap<CheckName, Option<Cadence>>,
     /// When merchants are read from WeChat; `None`: never by itself.
     pub sync_schedule: Option<Cadence>,
+    /// What becomes of ticks that were missed or overlap, by the schedule's name. Every schedule has its entry.
+    pub schedule_policies: BTreeMap<String, SchedulePolicy>,
     /// The zone of schedules without one of their own, and of instants given on the command line.
     pub time_zone: Tz,
     /// Where the status server listens.
@@ -222,7 +226,8 @@ impl Config {
             "the zone of schedules without one of their own",
             values::zone,
         );
-        let (check_schedules, sync_schedule) = read_schedules(r, time_zone);
+        let (check_schedules, sync_schedule) = policy::cadences(r, time_zone);
+        let schedule_policies = policy::read(r);
         let status_addr = r.or_default(
             "WXPATROL_STATUS_ADDR",
             "127.0.0.1:9464",
@@ -330,6 +335,7 @@ impl Config {
             limits,
             check_schedules,
             sync_schedule,
+            schedule_policies,
             time_zone,
             status_addr,
             lease,
@@ -357,25 +363,6 @@ impl Config {
 #[must_use]
 pub fn login_name(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|name| !name.is_empty())
-}
-
-fn read_schedules<L: Fn(&str) -> Option<String>>(
-    r: &mut Reader<L>,
-    zone: Tz,
-) -> (BTreeMap<CheckName, Option<Cadence>>, Option<Cadence>) {
-    let cadence = |text: &str| if text == "off" { Ok(None) } else { Cadence::parse(text, zone).map(Some) };
-    let mut checks = BTreeMap::new();
-    for &check in CheckName::ALL {
-        let default = match check {
-            CheckName::Phone | CheckName::Callback => "0 3 * * *",
-            CheckName::Ask | CheckName::Links | CheckName::Invite => "*/10 * * * *",
-        };
-        let name = format!("WXPATROL_SCHEDULE_{}", check.name().to_uppercase());
-        let meaning = format!("when a run of the check {check} begins; off: never by itself");
-        checks.insert(check, r.or_default(&name, default, &meaning, cadence));
-    }
-    let meaning = "when merchants are read from WeChat; off: never by itself";
-    (checks, r.or_default("WXPATROL_SCHEDULE_SYNC", "30 2 * * *", meaning, cadence))
 }
 
 /// A misspelt variable would be ignored in silence, and a limit with it.

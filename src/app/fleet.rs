@@ -3,18 +3,18 @@
 //! stops no other: it is said, shown, and tried again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 
 use super::{App, AppError, Ready, platforms::Member};
 use crate::{
     domain::PlatformId,
     patrol::{Patrol, Until},
+    schedule::listener::Listener,
     store::StoreError,
 };
 
@@ -68,8 +68,7 @@ pub(super) struct Post {
     pub ready: Ready,
     pub patrol: Patrol,
     worker: JoinHandle<Result<(), StoreError>>,
-    /// Until when each schedule was heard.
-    pub heard_until: HashMap<String, DateTime<Utc>>,
+    pub listener: Listener,
     pub syncing: Option<JoinHandle<()>>,
     leaving: bool,
 }
@@ -83,7 +82,8 @@ impl Post {
             let patrol = patrol.clone();
             tokio::spawn(async move { patrol.work(Until::Stopped).await.map(drop) })
         };
-        Self { member, ready, patrol, worker, heard_until: HashMap::new(), syncing: None, leaving: false }
+        let listener = Listener::new(app.store.clone(), member.row.id, member.appid().to_owned());
+        Self { member, ready, patrol, worker, listener, syncing: None, leaving: false }
     }
 
     /// Its appid.

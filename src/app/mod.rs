@@ -16,6 +16,7 @@ mod platform_command;
 pub mod platforms;
 #[cfg(feature = "demo")]
 mod private;
+mod schedules;
 mod schema;
 pub mod shutdown;
 #[cfg(feature = "demo")]
@@ -196,6 +197,7 @@ impl App {
                 let platform = self.named_platform().await?;
                 self.print_all(&status::status(&self.store, platform.as_deref()).await?)?;
             }
+            Command::Schedule => self.print_all(&self.schedule_tables().await?)?,
             Command::Runs(flags) => {
                 let platform = self.named_platform().await?;
                 self.print(&report::runs(&self.store, platform.as_deref(), flags.count.get()).await?)?;

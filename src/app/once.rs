@@ -234,7 +234,7 @@ fn conclude(
     match state {
         RunState::Complete => {}
         RunState::Halted => return Err(AppError::Halted(reason)),
-        RunState::Open | RunState::Interrupted | RunState::Skipped => {
+        RunState::Open | RunState::Interrupted | RunState::Skipped | RunState::Buffered | RunState::Missed => {
             return Err(AppError::Incomplete(format!("the run was interrupted: {reason}")));
         }
     }

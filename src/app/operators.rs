@@ -118,7 +118,7 @@ impl App {
         Ok(Exit::Done)
     }
 
-    /// Holds merchants, checks or endpoints.
+    /// Holds merchants, checks, endpoints or schedules.
     pub(super) async fn pause(&self, flags: &Pause) -> Result<Exit, AppError> {
         let (platform, targets) = self.targets(&flags.held).await?;
         let now = self.store.read_clock().await?;
@@ -136,12 +136,11 @@ impl App {
     /// Ends holds.
     pub(super) async fn resume(&self, flags: &Resume) -> Result<Exit, AppError> {
         let (platform, targets) = self.targets(&flags.held).await?;
-        let ended = self.store.resume(platform, &targets).await?;
+        let ended = self.store.resume(platform, &targets, flags.note.as_deref(), &who()).await?;
         tracing::info!(holds = ended, note = flags.note.as_deref(), by = who(), "resumed");
         if ended == 0 {
             return Err(AppError::Input(
-                "nothing is held in these words; `wxpatrol report attention` and wxpatrol_data.hold show what is"
-                    .to_owned(),
+                "nothing is held in these words; `wxpatrol report holds` shows what is".to_owned(),
             ));
         }
         eprintln!("resume: {ended} holds ended");
@@ -163,16 +162,18 @@ impl App {
             .collect();
         refuse("pause or resume", "check the appids", strangers)?;
         let endpoints =
-            held.endpoints.iter().map(|endpoint| HoldTarget { appid: None, check: None, endpoint: Some(*endpoint) });
+            held.endpoints.iter().map(|endpoint| HoldTarget { endpoint: Some(*endpoint), ..HoldTarget::default() });
+        let schedules =
+            held.schedules.iter().map(|name| HoldTarget { schedule: Some(name.clone()), ..HoldTarget::default() });
         let checks: Vec<Option<_>> =
             if held.checks.is_empty() { vec![None] } else { held.checks.iter().copied().map(Some).collect() };
         let appids: Vec<Option<String>> =
             if merchants.is_empty() { vec![None] } else { merchants.into_iter().map(Some).collect() };
         let named = appids.iter().flat_map(|appid| {
-            checks.iter().map(|check| HoldTarget { appid: appid.clone(), check: *check, endpoint: None })
+            checks.iter().map(|check| HoldTarget { appid: appid.clone(), check: *check, ..HoldTarget::default() })
         });
-        let targets = named.filter(|target| target.appid.is_some() || target.check.is_some()).chain(endpoints);
-        Ok((platform, targets.collect()))
+        let named = named.filter(|target| target.appid.is_some() || target.check.is_some());
+        Ok((platform, named.chain(endpoints).chain(schedules).collect()))
     }
 
     /// Stores the verify ticket from standard input.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 use super::{
@@ -12,17 +12,11 @@ use super::{
     status_server,
 };
 use crate::{
-    domain::CheckName,
-    schedule::{self, Schedule},
-    store::{StoreError, runs::Tick},
+    schedule::{self, Schedule, listener::Heard},
+    store::{runs::RunState, ticks::Begun},
     telemetry,
 };
 
-/// A tick's run is closed as interrupted after this.
-const DEADLINE: Duration = Duration::from_secs(20 * 3600);
-/// A tick that is older than this is not caught up with.
-const CATCH_UP: TimeDelta = TimeDelta::hours(6);
-const SECOND: TimeDelta = TimeDelta::seconds(1);
 /// How often old rows are looked for.
 const TIDY: Duration = Duration::from_secs(3600);
 
@@ -68,17 +62,7 @@ impl App {
         Ok(Exit::Done)
     }
 
-    fn schedules(&self) -> Vec<Schedule> {
-        let checks =
-            self.config.check_schedules.iter().filter_map(|(check, cadence)| {
-                Some(Schedule { name: check.name().to_owned(), cadence: cadence.clone()? })
-            });
-        let sync = self.config.sync_schedule.clone().filter(|_| self.can_sync());
-        let sync = sync.map(|cadence| Schedule { name: "sync".to_owned(), cadence });
-        checks.chain(sync).collect()
-    }
-
-    /// Hears rings, looks after the platforms, and asks each schedule of each for its newest tick, until a signal comes.
+    /// Hears rings, looks after the platforms, and sees to what the ticks of each begin, until a signal comes.
     /// `Some`: until there was nothing left that works.
     async fn keep_ringing(
         &self,
@@ -109,56 +93,42 @@ impl App {
             }
             let Ok(now) = self.store.read_clock().await else { continue };
             for post in fleet.posts() {
-                for schedule in schedules {
-                    if post.on(&schedule.name) {
-                        self.hear(post, schedule, now).await;
-                    } else {
-                        post.heard_until.remove(&schedule.name);
-                    }
-                }
+                self.hear(post, schedules, now).await;
             }
         }
     }
 
-    /// Asks a schedule for its newest tick. Ticks that were missed while nobody listened for longer than a beat count as
-    /// one.
-    async fn hear(&self, post: &mut Post, schedule: &Schedule, now: DateTime<Utc>) {
-        let since = match post.heard_until.get(&schedule.name) {
-            Some(since) => *since,
-            None => match self.store.last_tick(post.ready.platform.id, &schedule.name).await {
-                // A restart catches up with the newest tick that nobody heard; a first start does not look back.
-                Ok(last) => last.map_or(now, |last| (last + SECOND).max(now - CATCH_UP)),
-                Err(_) => return,
-            },
+    /// Hears a ring for one platform, and sees to what it begins.
+    async fn hear(&self, post: &mut Post, schedules: &[Schedule], now: DateTime<Utc>) {
+        let on: Vec<&Schedule> = schedules.iter().filter(|schedule| post.on(&schedule.name)).collect();
+        let Heard { begun, news } = post.listener.hear(&on, now).await;
+        if news {
+            post.patrol.look();
+        }
+        for begun in begun.into_iter().filter(|begun| begun.schedule == "sync") {
+            self.begin_sync(post, begun).await;
+        }
+    }
+
+    /// Does a sync's work. Its run is open until then, so that the next one overlaps.
+    async fn begin_sync(&self, post: &mut Post, begun: Begun) {
+        let store = self.store.clone();
+        let close = async move |state, reason: Option<&str>| {
+            if let Err(error) = store.end_run(begun.run_id, state, reason).await {
+                tracing::warn!(run.id = %begun.run_id, %error, "the run of the sync could not be closed");
+            }
         };
-        post.heard_until.insert(schedule.name.clone(), since);
-        let Some(fire_at) = schedule::newest_tick(&schedule.cadence, since, now) else { return };
-        match self.tick(post, schedule, fire_at).await {
-            Ok(tick) => {
-                post.heard_until.insert(schedule.name.clone(), fire_at + SECOND);
-                let said = format!("{tick:?}").to_lowercase();
-                let platform = post.platform();
-                tracing::info!(platform, schedule = schedule.name, fire_at = %fire_at.to_rfc3339(), tick = said, "tick");
-                post.patrol.look();
-            }
-            // Not heard: the next ring tries the same tick again.
-            Err(error) => tracing::warn!(schedule = schedule.name, %error, "the tick waits for Postgres"),
+        // Only a run that was closed as overdue leaves its sync behind.
+        if post.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
+            close(RunState::Interrupted, Some("the sync before it has not ended")).await;
+            return;
         }
-    }
-
-    async fn tick(&self, post: &mut Post, schedule: &Schedule, fire_at: DateTime<Utc>) -> Result<Tick, StoreError> {
-        let platform = post.ready.platform.id;
-        if let Ok(check) = schedule.name.parse::<CheckName>() {
-            return self.store.tick(platform, &schedule.name, fire_at, &[check], DEADLINE).await;
-        }
-        // A sync has no checks and so no coverage: its run row only makes the tick happen once over all processes.
-        let tick = self.store.tick(platform, &schedule.name, fire_at, &[], DEADLINE).await?;
-        if tick == Tick::Opened && post.syncing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-            let sync = self.syncer(&post.ready);
-            let platform = post.platform().to_owned();
-            post.syncing = Some(tokio::spawn(async move {
-                match sync.run().await {
-                    Ok(synced) => tracing::info!(
+        let sync = self.syncer(&post.ready);
+        let platform = post.platform().to_owned();
+        post.syncing = Some(tokio::spawn(async move {
+            match sync.run().await {
+                Ok(synced) => {
+                    tracing::info!(
                         platform,
                         listed = synced.listed,
                         informed = synced.informed,
@@ -166,13 +136,14 @@ impl App {
                         withdrawn = synced.withdrawn,
                         complete = synced.complete,
                         "synced"
-                    ),
-                    Err(error) => {
-                        tracing::error!(platform, %error, "the sync ended early; the next one goes on");
-                    }
+                    );
+                    close(RunState::Complete, None).await;
                 }
-            }));
-        }
-        Ok(tick)
+                Err(error) => {
+                    tracing::error!(platform, %error, "the sync ended early; the next one goes on");
+                    close(RunState::Interrupted, Some(&error.to_string())).await;
+                }
+            }
+        }));
     }
 }

@@ -81,17 +81,19 @@ pub enum Command {
     ///
     /// Example: wxpatrol ask wx2222222222222222
     Ask(Ask),
-    /// Hold merchants, checks or an endpoint
+    /// Hold merchants, checks, an endpoint or a schedule
     ///
     /// What is held is skipped by every run and counted as held, until it is resumed or `--until` has come. A merchant
-    /// and a check together hold that check of that merchant only. Calls already in flight finish.
+    /// and a check together hold that check of that merchant only. Calls already in flight finish. The ticks of a held
+    /// schedule are recorded as skipped; its open run, and runs by hand, go on. Who paused what, when and why stays in the
+    /// report `hold_events`.
     ///
     /// Example: wxpatrol pause --check ask --until 2026-12-01 --note "campaign week"
     Pause(Pause),
     /// End holds
     ///
     /// Ends the holds that were set with the same words. What they held comes due as if it had never been held, under
-    /// the same limits and cool-downs.
+    /// the same limits and cool-downs. A schedule goes on with its next tick. The note is kept in the report `hold_events`.
     ///
     /// Example: wxpatrol resume --check ask
     Resume(Resume),
@@ -102,6 +104,14 @@ pub enum Command {
     ///
     /// Example: wxpatrol status --json
     Status,
+    /// Show the schedules: last tick, next ticks, lag, pauses
+    ///
+    /// For each platform and schedule of this environment: when it fires and in which zone, what became of its newest
+    /// tick, how many seconds late the last one began, whether it is paused, and its next five instants, in its zone and in
+    /// UTC. The report `ticks` shows every tick. Changes nothing.
+    ///
+    /// Example: wxpatrol schedule --json
+    Schedule,
     /// Show the latest runs with their coverage
     ///
     /// Changes nothing.
@@ -277,7 +287,7 @@ pub struct Ask {
 
 /// What a hold is about. At least one of the flags is given.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(group(ArgGroup::new("held").args(["merchants", "from", "checks", "endpoints"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("held").args(["merchants", "from", "checks", "endpoints", "schedules"]).required(true).multiple(true)))]
 pub struct Held {
     /// This merchant (repeatable)
     #[arg(long = "merchant", value_name = "APPID", value_parser = config::appid, conflicts_with = "endpoints")]
@@ -291,6 +301,9 @@ pub struct Held {
     /// This endpoint, for every merchant and check (repeatable)
     #[arg(long = "endpoint", value_name = "ENDPOINT", value_parser = values::endpoint_parser())]
     pub endpoints: Vec<Endpoint>,
+    /// The ticks of this schedule: a check's name, or sync (repeatable)
+    #[arg(long = "schedule", value_name = "SCHEDULE", value_parser = values::schedule_parser(), conflicts_with_all = ["merchants", "from", "checks", "endpoints"])]
+    pub schedules: Vec<String>,
 }
 
 /// Flags of `pause`.

@@ -71,6 +71,9 @@ fn commands_take_their_arguments() {
     let Command::Pause(pause) = command("pause --check ask --until 2h --note quiet") else { panic!("a pause") };
     assert_eq!(pause.until, Some(Moment::In(Duration::from_secs(7_200))));
     assert_eq!(pause.held.checks, [CheckName::Ask]);
+    let Command::Pause(pause) = command("pause --schedule phone --schedule sync") else { panic!("a pause") };
+    assert_eq!(pause.held.schedules, ["phone", "sync"]);
+    assert_eq!(command("schedule"), Command::Schedule);
     let Command::Resume(resume) = command("resume --endpoint wxamplink") else { panic!("a resume") };
     assert_eq!(resume.held.endpoints, [Endpoint::WxampLink]);
 }

@@ -152,6 +152,11 @@ pub(super) fn check_parser() -> impl TypedValueParser<Value = CheckName> {
         .map(|name| name.parse().expect("only names of checks pass"))
 }
 
+/// The name of a schedule; a wrong one is answered with all of them.
+pub(super) fn schedule_parser() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(config::schedule_names())
+}
+
 /// The name of an endpoint; a wrong one is answered with all of them.
 pub(super) fn endpoint_parser() -> impl TypedValueParser<Value = Endpoint> {
     PossibleValuesParser::new(Endpoint::ALL.iter().map(|endpoint| endpoint.name()))

@@ -54,6 +54,9 @@ fn what_is_not_set_has_the_documented_default() {
     assert_eq!(config.limits.merchant(Endpoint::ApiAuthorizerToken), LimitSetting::Unlimited);
     assert_eq!(config.check_schedules.len(), CheckName::ALL.len());
     assert_eq!(config.sync_schedule.unwrap().expression(), "30 2 * * *");
+    assert_eq!(config.schedule_policies.len(), CheckName::ALL.len() + 1);
+    let usual = SchedulePolicy { missed: Missed::Coalesce, overlap: Overlap::Skip };
+    assert!(config.schedule_policies.values().all(|policy| *policy == usual));
 }
 
 #[test]
@@ -98,6 +101,11 @@ fn limits_of_values_hold_at_their_edges() {
         ("WXPATROL_LIMIT_WXAMPLINK_MERCHANT", "200/s burst 20", "fast"),
         ("WXPATROL_SCHEDULE_ASK", "off", "0 0 31 2 *"),
         ("WXPATROL_SCHEDULE_SYNC", "0 3 * * * UTC", "hourly"),
+        ("WXPATROL_SCHEDULE_SYNC", "30 2 * * *", "0 0 30 2 *"),
+        ("WXPATROL_SCHEDULE_PHONE_MISSED", "catch_up:100", "catch_up:101"),
+        ("WXPATROL_SCHEDULE_ASK_MISSED", "catch_up:1", "catch_up:0"),
+        ("WXPATROL_SCHEDULE_SYNC_MISSED", "skip", "skip:1"),
+        ("WXPATROL_SCHEDULE_LINKS_OVERLAP", "buffer", "queue"),
         ("WXPATROL_NEW_MERCHANTS", "held", "paused"),
         ("WXPATROL_LINK_PATIENCE", "30d", "0s"),
         ("WXPATROL_LOG_FORMAT", "json", "xml"),

@@ -67,6 +67,14 @@ pub(super) async fn if_over(
     shut: &[Shut],
     halted: Option<&str>,
 ) -> Result<(), StoreError> {
+    if run.of_one_process {
+        if !run.abandoned && !run.overdue {
+            return Ok(());
+        }
+        let reason = "the process that did it is gone; the next one goes on";
+        inner.store.end_run(run.run_id, RunState::Interrupted, Some(reason)).await?;
+        return Ok(());
+    }
     let (state, reason) = if let Some(halted) = halted {
         // The claims under way go back first, so that they are counted as halted and not as leased.
         if inner.progress.under_way() > 0 {
@@ -108,7 +116,7 @@ async fn close(
         RunState::Halted => Some("halted"),
         RunState::Interrupted => Some("interrupted"),
         RunState::Complete if run.dry_run => Some("dry_run"),
-        RunState::Complete | RunState::Open | RunState::Skipped => None,
+        RunState::Complete | RunState::Open | RunState::Skipped | RunState::Buffered | RunState::Missed => None,
     };
     if !inner.store.close_run(run, state, reason, left_because, shut).await? {
         return Ok(());

@@ -114,11 +114,8 @@ mod tests {
         assert_eq!(holds.iter().filter_map(|hold| hold.check_name.as_deref()).collect::<Vec<_>>(), ["ask", "invite"]);
         assert!(holds.iter().all(|hold| hold.reason == HOLD_REASON && hold.until.is_none()));
 
-        let targets = [CheckName::Ask, CheckName::Invite].map(|check| HoldTarget {
-            appid: None,
-            check: Some(check),
-            endpoint: None,
-        });
-        assert_eq!(store.resume(platform, &targets).await.unwrap(), 2);
+        let targets =
+            [CheckName::Ask, CheckName::Invite].map(|check| HoldTarget { check: Some(check), ..HoldTarget::default() });
+        assert_eq!(store.resume(platform, &targets, None, "me").await.unwrap(), 2);
     }
 }

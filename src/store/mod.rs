@@ -31,6 +31,7 @@ pub mod runs;
 pub mod seal;
 pub mod slices;
 pub mod status;
+pub mod ticks;
 pub mod vault;
 pub mod views;
 

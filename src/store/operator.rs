@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::{FromRow, Postgres, Transaction};
 
 use super::{Store, StoreError};
 use crate::domain::{CheckName, Endpoint, PlatformId};
@@ -30,8 +30,8 @@ pub enum Unwanted {
     NotWanted,
 }
 
-/// What a hold names. At least one of the three; an endpoint stands alone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// What a hold names. At least one of the four; an endpoint and a schedule stand alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HoldTarget {
     /// One merchant; `None`: all.
     pub appid: Option<String>,
@@ -39,6 +39,8 @@ pub struct HoldTarget {
     pub check: Option<CheckName>,
     /// One endpoint, for every merchant and check.
     pub endpoint: Option<Endpoint>,
+    /// One schedule: its ticks are skipped.
+    pub schedule: Option<String>,
 }
 
 /// What became of holds.
@@ -59,6 +61,8 @@ pub struct Hold {
     pub check_name: Option<String>,
     /// One endpoint.
     pub endpoint: Option<String>,
+    /// One schedule.
+    pub schedule: Option<String>,
     /// Why; empty: nobody said.
     pub reason: String,
     /// Who.
@@ -87,14 +91,25 @@ pub enum Grant {
     NotMissing,
 }
 
-/// The columns that the statements on `hold` want: appid, check and endpoint, empty where not named.
-fn columns(targets: &[&HoldTarget]) -> [Vec<String>; 3] {
+/// The columns that the statements on `hold` want: appid, check, endpoint and schedule, empty where not named.
+fn columns(targets: &[&HoldTarget]) -> [Vec<String>; 4] {
     let of = |text: fn(&HoldTarget) -> &str| targets.iter().map(|target| text(target).to_owned()).collect();
     [
         of(|target| target.appid.as_deref().unwrap_or_default()),
         of(|target| target.check.map(CheckName::name).unwrap_or_default()),
         of(|target| target.endpoint.map(Endpoint::name).unwrap_or_default()),
+        of(|target| target.schedule.as_deref().unwrap_or_default()),
     ]
+}
+
+/// Who changes holds in this transaction, and why.
+async fn say(
+    transaction: &mut Transaction<'static, Postgres>,
+    said_by: &str,
+    note: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query(include_str!("sql/holds_said.sql")).bind(said_by).bind(note).execute(&mut **transaction).await?;
+    Ok(())
 }
 
 fn sides(pairs: &[Pair]) -> (Vec<&str>, Vec<&str>) {
@@ -177,9 +192,10 @@ impl Store {
         created_by: &str,
     ) -> Result<Paused, StoreError> {
         let unique: Vec<&HoldTarget> = targets.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let [appids, checks, endpoints] = columns(&unique);
+        let [appids, checks, endpoints, schedules] = columns(&unique);
         let mut transaction = self.pool.begin().await?;
         sqlx::query(include_str!("sql/holds_lock.sql")).execute(&mut *transaction).await?;
+        say(&mut transaction, created_by, note).await?;
         let renewed: Vec<i64> = sqlx::query_scalar(include_str!("sql/holds_renew.sql"))
             .bind(platform)
             .bind(note)
@@ -187,12 +203,13 @@ impl Store {
             .bind(appids)
             .bind(checks)
             .bind(endpoints)
+            .bind(schedules)
             .fetch_all(&mut *transaction)
             .await?;
         let renewed: HashSet<i64> = renewed.into_iter().collect();
         let new: Vec<&HoldTarget> =
             (1..).zip(unique).filter(|(ordinal, _)| !renewed.contains(ordinal)).map(|(_, target)| target).collect();
-        let [appids, checks, endpoints] = columns(&new);
+        let [appids, checks, endpoints, schedules] = columns(&new);
         sqlx::query(include_str!("sql/holds_add.sql"))
             .bind(platform)
             .bind(note)
@@ -201,25 +218,37 @@ impl Store {
             .bind(appids)
             .bind(checks)
             .bind(endpoints)
+            .bind(schedules)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
         Ok(Paused { new: new.len() as u64, renewed: renewed.len() as u64 })
     }
 
-    /// Ends the holds that name the same as the targets, and answers how many there were. May be repeated.
+    /// Ends the holds that name the same as the targets, keeps who said so and why, and answers how many there were. May be
+    /// repeated.
     ///
     /// # Errors
     /// Postgres did not answer: every hold stands.
-    pub async fn resume(&self, platform: PlatformId, targets: &[HoldTarget]) -> Result<u64, StoreError> {
-        let [appids, checks, endpoints] = columns(&targets.iter().collect::<Vec<_>>());
+    pub async fn resume(
+        &self,
+        platform: PlatformId,
+        targets: &[HoldTarget],
+        note: Option<&str>,
+        said_by: &str,
+    ) -> Result<u64, StoreError> {
+        let [appids, checks, endpoints, schedules] = columns(&targets.iter().collect::<Vec<_>>());
+        let mut transaction = self.pool.begin().await?;
+        say(&mut transaction, said_by, note).await?;
         let ended = sqlx::query(include_str!("sql/holds_resume.sql"))
             .bind(platform)
             .bind(appids)
             .bind(checks)
             .bind(endpoints)
-            .execute(&self.pool)
+            .bind(schedules)
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(ended.rows_affected())
     }
 

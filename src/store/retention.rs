@@ -9,7 +9,7 @@ pub struct Keep {
     pub runs_days: i32,
     /// Failed calls.
     pub failures_days: i32,
-    /// Callback changes, and intervals that ended.
+    /// Callback changes, intervals that ended, and what was said about holds.
     pub changes_days: i32,
     /// Intents: proof that nobody was messaged too often. The statement never deletes one younger than a year.
     pub intents_days: i32,
@@ -42,6 +42,8 @@ pub struct Retired {
     pub intents: u64,
     /// Day counts.
     pub day_counts: u64,
+    /// What was said about holds.
+    pub hold_events: u64,
 }
 
 impl Store {
@@ -61,6 +63,7 @@ impl Store {
             changes: changes + intervals,
             intents: self.retire_batches(include_str!("sql/retire_intents.sql"), keep.intents_days).await?,
             day_counts: messages + calls,
+            hold_events: self.retire_batches(include_str!("sql/retire_hold_events.sql"), keep.changes_days).await?,
         })
     }
 

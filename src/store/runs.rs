@@ -26,17 +26,6 @@ pub struct RunWish {
     pub deadline: Duration,
 }
 
-/// What became of a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tick {
-    /// It opened a run.
-    Opened,
-    /// The last run of its schedule is still open; recorded as skipped.
-    Skipped,
-    /// Another process was first.
-    Taken,
-}
-
 /// An open run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
@@ -56,6 +45,10 @@ pub struct OpenRun {
     pub planned: bool,
     /// Whether its deadline is over.
     pub overdue: bool,
+    /// Whether one process alone does its work, and closes it: a sync.
+    pub of_one_process: bool,
+    /// Whether that process is gone.
+    pub abandoned: bool,
 }
 
 /// How a run ends.
@@ -70,8 +63,12 @@ pub enum RunState {
     Interrupted,
     /// Ended by a fault of the whole platform.
     Halted,
-    /// Its tick came while the last run of the schedule was open.
+    /// Its tick was not run: the schedule was paused, or its last run still open.
     Skipped,
+    /// Its tick waits for the run before it.
+    Buffered,
+    /// No process heard its tick in time.
+    Missed,
 }
 
 /// A check that can do nothing for more than two minutes.
@@ -137,6 +134,8 @@ struct OpenRunRow {
     dry_run: bool,
     planned: bool,
     overdue: bool,
+    of_one_process: bool,
+    abandoned: bool,
 }
 
 /// Checks that this binary does not know (a newer one opened the run) are that binary's work.
@@ -144,7 +143,7 @@ fn known_checks(names: &[String]) -> Vec<CheckName> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-fn names(checks: &[CheckName]) -> Vec<&'static str> {
+pub(super) fn names(checks: &[CheckName]) -> Vec<&'static str> {
     checks.iter().map(|check| check.name()).collect()
 }
 
@@ -178,48 +177,6 @@ impl Store {
         Ok(run)
     }
 
-    /// Turns a tick into a run. May be repeated, by any number of processes: one of them opens the run.
-    ///
-    /// # Errors
-    /// Postgres did not answer.
-    pub async fn tick(
-        &self,
-        platform: PlatformId,
-        schedule: &str,
-        fire_at: DateTime<Utc>,
-        checks: &[CheckName],
-        deadline: Duration,
-    ) -> Result<Tick, StoreError> {
-        let state: Option<String> = sqlx::query_scalar(include_str!("sql/run_tick.sql"))
-            .bind(Uuid::now_v7())
-            .bind(platform)
-            .bind(schedule)
-            .bind(fire_at)
-            .bind(names(checks))
-            .bind(deadline.as_secs_f64())
-            .bind(self.process_id)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(match state.as_deref() {
-            None => Tick::Taken,
-            Some("open") => Tick::Opened,
-            Some(_) => Tick::Skipped,
-        })
-    }
-
-    /// The newest tick of a schedule that any process has seen; `None`: it has never ticked.
-    ///
-    /// # Errors
-    /// Postgres did not answer.
-    pub async fn last_tick(&self, platform: PlatformId, schedule: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let last = sqlx::query_scalar(include_str!("sql/last_tick.sql"))
-            .bind(platform)
-            .bind(schedule)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(last)
-    }
-
     /// Every open run of a platform, oldest first.
     ///
     /// # Errors
@@ -236,6 +193,8 @@ impl Store {
             dry_run: row.dry_run,
             planned: row.planned,
             overdue: row.overdue,
+            of_one_process: row.of_one_process,
+            abandoned: row.abandoned,
         });
         Ok(open.collect())
     }

@@ -78,6 +78,10 @@ async fn a_wrong_flag_is_refused_with_what_would_be_right() {
     assert_refused(&world, &["--check", "phone"], "", &["--once"]).await;
     assert_refused(&world, &["report", "nonsense"], "", &["nonsense", "wxpatrol report"]).await;
     assert_refused(&world, &["frobnicate"], "", &["frobnicate"]).await;
+    assert_refused(&world, &["pause", "--schedule", "nightly"], "", &["nightly", "callback", "sync"]).await;
+    assert_refused(&world, &["pause", "--schedule", "ask", "--check", "ask"], "", &["--schedule", "--check"]).await;
+    assert_refused(&world, &["pause", "--schedule", "ask", "--until", "2020-01-01"], "", &["past"]).await;
+    assert_refused(&world, &["resume", "--schedule", "ask"], "", &["nothing is held"]).await;
 }
 
 #[tokio::test]
@@ -85,6 +89,15 @@ async fn wrong_settings_are_refused_all_at_once_with_name_rule_and_example() {
     let world = known().await.with("WXPATROL_LIMIT_CHECKMOBILE", "fast").with("WXPATROL_LEASE", "5s");
     let words = ["WXPATROL_LIMIT_CHECKMOBILE", "200/s", "WXPATROL_LEASE", "30s"];
     assert_refused(&world, &["--once"], "", &words).await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_never_fires_is_refused_at_start_with_one_sentence() {
+    let world = known().await.with("WXPATROL_SCHEDULE_PHONE", "0 0 30 2 *");
+    assert_refused(&world, &["run"], "", &["WXPATROL_SCHEDULE_PHONE", "this expression never does"]).await;
+    let world = world.with("WXPATROL_SCHEDULE_PHONE", "0 3 * * *").with("WXPATROL_SCHEDULE_ASK_MISSED", "catch_up:0");
+    assert_refused(&world, &["run"], "", &["WXPATROL_SCHEDULE_ASK_MISSED", "catch_up: with a number from 1 to 100"])
+        .await;
 }
 
 #[tokio::test]

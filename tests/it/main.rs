@@ -21,6 +21,7 @@ mod once;
 mod outages;
 mod platforms;
 mod roles;
+mod schedules;
 mod secrets;
 mod shutdown;
 mod ticks;

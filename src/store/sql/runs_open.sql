@@ -1,8 +1,15 @@
--- runs_open.sql: every open run, oldest first, and whether its deadline is over.
+-- runs_open.sql: every open run, oldest first, whether its deadline is over, and whether one process alone does its work
+-- (a sync), which may be gone.
 -- $1 platform
-select run_id, schedule, checks, merchants, all_due, dry_run, planned_at is not null as planned,
-       deadline_at <= clock() as overdue
-  from run
- where platform_id = $1
-   and state = 'open'
- order by started_at, run_id
+select r.run_id, r.schedule, r.checks, r.merchants, r.all_due, r.dry_run, r.planned_at is not null as planned,
+       r.deadline_at <= m.now as overdue,
+       cardinality(r.checks) = 0 as of_one_process,
+       cardinality(r.checks) = 0
+         and r.started_at < m.now - interval '1 min'
+         and not exists (select from process p
+                          where p.process_id = r.started_by and p.beat_at > m.now - interval '1 min') as abandoned
+  from run r
+ cross join (select clock() as now) m
+ where r.platform_id = $1
+   and r.state = 'open'
+ order by r.started_at, r.run_id

@@ -9,7 +9,7 @@ fn pair(account: &str, program: &str) -> (String, String) {
 }
 
 fn merchant(appid: &str, check: Option<CheckName>) -> HoldTarget {
-    HoldTarget { appid: Some(appid.to_owned()), check, endpoint: None }
+    HoldTarget { appid: Some(appid.to_owned()), check, ..HoldTarget::default() }
 }
 
 async fn held(database: &TestDatabase) -> Vec<(String, String)> {
@@ -82,10 +82,10 @@ async fn holds_cover_their_items_until_the_last_of_them_ends() {
     let all = merchant("wxmini1", None);
     store.pause(platform, &[ask.clone(), all.clone()], None, None, "me").await.unwrap();
     assert_eq!(held(&database).await.len(), 3);
-    assert_eq!(store.resume(platform, &[all]).await.unwrap(), 1);
+    assert_eq!(store.resume(platform, &[all], None, "me").await.unwrap(), 1);
     assert_eq!(held(&database).await, [pair("wxmini1", "ask")]);
-    assert_eq!(store.resume(platform, std::slice::from_ref(&ask)).await.unwrap(), 1);
-    assert_eq!(store.resume(platform, &[ask]).await.unwrap(), 0);
+    assert_eq!(store.resume(platform, std::slice::from_ref(&ask), None, "me").await.unwrap(), 1);
+    assert_eq!(store.resume(platform, &[ask], None, "me").await.unwrap(), 0);
     assert_eq!(held(&database).await, []);
 }
 
@@ -114,4 +114,47 @@ async fn one_more_ask_wakes_only_an_ask_that_slept_at_its_maximum() {
     .await
     .unwrap();
     assert_eq!((granted, due), (1, true));
+}
+
+#[tokio::test]
+async fn what_is_said_about_holds_is_kept_whoever_says_it() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    say(&database.pool, "delete from hold; truncate hold_event").await;
+    let ask = HoldTarget { check: Some(CheckName::Ask), ..HoldTarget::default() };
+    let until = store.now() + chrono::TimeDelta::days(1);
+    store.pause(platform, std::slice::from_ref(&ask), Some("why"), None, "me").await.unwrap();
+    store.pause(platform, std::slice::from_ref(&ask), None, Some(until), "you").await.unwrap();
+    store.pause(platform, std::slice::from_ref(&ask), None, Some(until), "again the same").await.unwrap();
+    store.resume(platform, std::slice::from_ref(&ask), Some("enough"), "she").await.unwrap();
+    store.resume(platform, &[ask], Some("nothing is held"), "she").await.unwrap();
+    say(
+        &database.pool,
+        "insert into hold (schedule, reason) values ('sync', 'plain');
+         delete from hold;
+         insert into hold (endpoint, reason, until) values ('wxamplink', 'plain', clock() - interval '1 s')",
+    )
+    .await;
+    sqlx::query("delete from wxpatrol_data.hold where until <= wxpatrol_data.clock()")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let events: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', event, check_name, endpoint, schedule, note,
+                          'by ' || case when event <> 'ended' and said_by = session_user then 'plain SQL' else said_by end)
+           from wxpatrol_data.hold_event order by hold_event_id",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    let expected = [
+        "paused ask why by me",
+        "renewed ask why by you",
+        "resumed ask enough by she",
+        "paused sync plain by plain SQL",
+        "resumed sync  by plain SQL",
+        "paused wxamplink plain by plain SQL",
+        "ended wxamplink  by wxpatrol",
+    ];
+    assert_eq!(events, expected);
 }

@@ -42,6 +42,8 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
         &database.pool,
         "insert into message_day values (1, 'ask', '2020-01-01', 1), (1, 'ask', '2040-01-01', 1);
          insert into day_count values (1, 'checkmobile', '2020-01-01', 1);
+         insert into hold_event (platform_id, at, event, check_name, note, said_by) values
+            (1, clock() - interval '731 days', 'paused', 'ask', '', 'me'), (1, clock() - interval '729 days', 'resumed', 'ask', '', 'me');
          insert into failure (platform_id, appid, failed_at, check_name, endpoint, class)
          select 1, 'wxmini1', clock() - interval '8 days', 'phone', 'checkmobile', 'transient' from generate_series(1, 5001);
          insert into callback_snapshot (platform_id, appid, valid_from, valid_to, state, digest)
@@ -57,7 +59,7 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
     )
     .await;
     let retired = store.retire(Keep::default()).await.unwrap();
-    assert_eq!(retired, Retired { runs: 1, failures: 5_001, changes: 2, intents: 1, day_counts: 2 });
+    assert_eq!(retired, Retired { runs: 1, failures: 5_001, changes: 2, intents: 1, day_counts: 2, hold_events: 1 });
     assert_eq!(store.retire(Keep::default()).await.unwrap(), Retired::default());
 }
 

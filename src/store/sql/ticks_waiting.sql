@@ -1,0 +1,11 @@
+-- ticks_waiting.sql: schedules of which a tick waits and may begin. Served by run_waiting, which is empty most of the time.
+-- $1 platform
+select distinct w.schedule
+  from run w
+ where w.platform_id = $1
+   and w.state = 'buffered'
+   and not exists (select from run o where o.platform_id = $1 and o.schedule = w.schedule and o.state = 'open')
+   and not exists (select from hold h
+                    where h.platform_id = $1
+                      and h.schedule = w.schedule
+                      and (h.until is null or h.until > clock()))
