@@ -104,6 +104,7 @@ const fn defaults(endpoint: Endpoint) -> Defaults {
         Endpoint::ApiGetAuthorizerInfo => ("5/s", None, true),
         Endpoint::ApiGetAuthorizerList => ("1/s", None, true),
         Endpoint::ApiComponentToken => ("30/min", None, false),
+        Endpoint::ApiQueryAuth => ("10/s", None, false),
         Endpoint::ApiStartPushTicket => ("1/min", None, false),
         Endpoint::QuotaGet => ("1/s", None, false),
     };
