@@ -84,10 +84,9 @@ impl Endpoint {
                 TokenKind::Authorizer
             }
             Self::ApiComponentToken | Self::ApiStartPushTicket => TokenKind::None,
-            Self::ApiAuthorizerToken
-            | Self::ApiGetAuthorizerList
-            | Self::ApiGetAuthorizerInfo
-            | Self::ApiQueryAuth => TokenKind::Component,
+            Self::ApiAuthorizerToken | Self::ApiGetAuthorizerList | Self::ApiGetAuthorizerInfo | Self::ApiQueryAuth => {
+                TokenKind::Component
+            }
         }
     }
 

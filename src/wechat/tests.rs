@@ -189,8 +189,7 @@ async fn a_code_is_exchanged_with_the_component_token_and_again_only_when_that_t
     assert_eq!(authorization.permission_sets, [49]);
     let calls = world.script.calls(ApiQueryAuth);
     assert_eq!(calls.len(), 2);
-    let expected =
-        json!({"component_appid": "wx9999999999999999", "authorization_code": "queryauthcode@@@fake"});
+    let expected = json!({"component_appid": "wx9999999999999999", "authorization_code": "queryauthcode@@@fake"});
     assert!(calls.iter().all(|call| call.body == expected && call.query.contains_key("component_access_token")));
     world.script.next(ApiQueryAuth, json!({"errcode": 61009}));
     let refused = world.wire.query_auth(&world.platform, APPID, &code).await.unwrap_err();
