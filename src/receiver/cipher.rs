@@ -65,6 +65,23 @@ fn unpadded(plaintext: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "demo")]
+    proptest::proptest! {
+        #[test]
+        fn what_wechat_seals_opens_to_the_same_message_and_appid(
+            message in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+            appid in "[ -~]{0,40}",
+            random in proptest::array::uniform16(proptest::num::u8::ANY),
+            digits in "[A-Za-z0-9]{43}",
+        ) {
+            use crate::simulate::sealing::{base64, chained, framed, key_bytes};
+            let sealed = base64(&chained(&key_bytes(&digits).unwrap(), &framed(random, &message, &appid)));
+            let opened = open(&EventKey::parse(&digits).unwrap(), &sealed).unwrap();
+            proptest::prop_assert_eq!(opened.message, message);
+            proptest::prop_assert_eq!(opened.appid, appid.as_bytes());
+        }
+    }
+
     #[test]
     fn padding_is_believed_only_when_it_is_whole() {
         let padded = |text: &[u8], padding: &[u8]| unpadded(&[text, padding].concat()).map(<[u8]>::to_vec);

@@ -1,12 +1,20 @@
 //! The keys that a platform and WeChat share for events, and where they are looked up.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use base64::{Engine as _, alphabet, engine::general_purpose};
-use secrecy::{ExposeSecretMut, SecretBox, SecretString};
+use secrecy::{ExposeSecret as _, ExposeSecretMut, SecretBox, SecretString};
+use tokio::sync::Mutex;
 
-use crate::{domain::PlatformId, store::StoreError};
+use crate::{
+    domain::PlatformId,
+    store::{Store, StoreError},
+};
 
 /// What WeChat encrypts events with: the 32 bytes of an EncodingAESKey.
 pub struct EventKey(SecretBox<[u8; 32]>);
@@ -33,12 +41,12 @@ impl EventKey {
             Ok(32) => {}
             Ok(_) | Err(_) => return Err(rule()),
         }
-        let decoded = secrecy::ExposeSecret::expose_secret(&decoded);
+        let decoded = decoded.expose_secret();
         Ok(Self(SecretBox::init_with_mut(|key: &mut [u8; 32]| key.copy_from_slice(&decoded[..32]))))
     }
 
     pub(super) fn bytes(&self) -> &[u8; 32] {
-        secrecy::ExposeSecret::expose_secret(&self.0)
+        self.0.expose_secret()
     }
 }
 
@@ -70,30 +78,85 @@ pub struct Recipient {
     pub platform: PlatformId,
     /// What it shares with WeChat; `None`: it takes plain JSON only.
     pub keys: Option<EventKeys>,
+    /// Whether wxpatrol keeps its tokens itself; otherwise another system does, and tickets and codes are not for us.
+    pub own_tokens: bool,
 }
 
 /// Where the keys of each platform are looked up, at every push.
 #[async_trait]
 pub trait KeyRing: Send + Sync {
-    /// The platform of an appid, `None` when it receives no events here.
+    /// The platform of an appid, `None` when there is none such.
     ///
     /// # Errors
     /// Postgres did not answer: WeChat is told to come again.
     async fn recipient(&self, component_appid: &str) -> Result<Option<Arc<Recipient>>, StoreError>;
 }
 
-/// The one platform of the configuration.
-pub struct OnePlatform {
-    /// Its appid.
-    pub component_appid: String,
-    /// The platform.
-    pub recipient: Arc<Recipient>,
+/// Recipients by appid.
+pub type Recipients = HashMap<String, Arc<Recipient>>;
+
+/// Every platform that is stored, read again now and then. What the configuration says of one goes before what is stored
+/// of it.
+pub struct EveryPlatform {
+    store: Store,
+    configured: Option<(String, EventKeys)>,
+    own_tokens: bool,
+    known: Mutex<Option<(Instant, Arc<Recipients>)>>,
+}
+
+/// What is stored is believed for so long: whoever posts nonsense has Postgres asked this often at most.
+const BELIEVED: Duration = Duration::from_secs(5);
+
+impl EveryPlatform {
+    /// The platforms of `store`; `configured` are the keys of one of them, by its appid.
+    #[must_use]
+    pub fn new(store: Store, configured: Option<(String, EventKeys)>, own_tokens: bool) -> Self {
+        Self { store, configured, own_tokens, known: Mutex::default() }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn recipients(&self) -> Result<Arc<Recipients>, StoreError> {
+        let mut known = self.known.lock().await;
+        if let Some((_, recipients)) = known.as_ref().filter(|(read_at, _)| read_at.elapsed() < BELIEVED) {
+            return Ok(Arc::clone(recipients));
+        }
+        let mut recipients = Recipients::new();
+        for row in self.store.platforms().await? {
+            let configured = self.configured.as_ref().filter(|(appid, _)| *appid == row.component_appid);
+            let keys = match configured {
+                Some((_, keys)) => Some(keys.clone()),
+                None => self.stored(row.id).await?,
+            };
+            let recipient = Recipient { platform: row.id, keys, own_tokens: self.own_tokens };
+            recipients.insert(row.component_appid, Arc::new(recipient));
+        }
+        let recipients = Arc::new(recipients);
+        *known = Some((Instant::now(), Arc::clone(&recipients)));
+        Ok(recipients)
+    }
+
+    /// The stored keys; those that can not be opened are none, so that they stand in no other platform's way.
+    async fn stored(&self, platform: PlatformId) -> Result<Option<EventKeys>, StoreError> {
+        let secrets = match self.store.event_secrets(platform).await {
+            Ok(secrets) => secrets,
+            Err(error @ StoreError::Inconsistent(_)) => {
+                tracing::error!(platform.id = platform, %error, "the keys of its event URL can not be read");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let key = secrets.encoding_aes_key.and_then(|key| EventKey::parse(key.expose_secret()).ok());
+        Ok(secrets.token.zip(key).map(|(token, key)| EventKeys { token, key }))
+    }
 }
 
 #[async_trait]
-impl KeyRing for OnePlatform {
+impl KeyRing for EveryPlatform {
     async fn recipient(&self, component_appid: &str) -> Result<Option<Arc<Recipient>>, StoreError> {
-        Ok((component_appid == self.component_appid).then(|| Arc::clone(&self.recipient)))
+        Ok(self.recipients().await?.get(component_appid).map(Arc::clone))
     }
 }
 

@@ -9,10 +9,18 @@ mod fields;
 mod keys;
 mod message;
 mod refusal;
+mod server;
+mod silence;
+mod ticket_file;
+mod work;
 
-pub use keys::{EventKey, EventKeys, KeyRing, OnePlatform, Recipient};
+pub use keys::{EventKey, EventKeys, EveryPlatform, KeyRing, Recipient, Recipients};
 pub use message::{Envelope, Received, WINDOW};
 pub use refusal::Refusal;
+pub use server::Receiver;
+pub use silence::Silence;
+pub use ticket_file::{TicketFile, TicketFileError};
+pub use work::Worker;
 
 /// The largest body that is read. WeChat's events are below 2 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;

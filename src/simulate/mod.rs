@@ -52,7 +52,7 @@
 //! | `POST api_rights` | `{"appid", "on": false}` | `api_query_auth` gives no tokens for it |
 //! | `POST receiver` | `{"url": "http://127.0.0.1:9465/", "plain_json", "automatic"}` | where tickets and events are pushed; `null`: nowhere |
 //! | `POST stop_tickets` | | no more tickets until `api_start_push_ticket` |
-//! | `POST push` | `{"info_type", "appid", "seconds_ago", "secret", "fault"}` | pushes a ticket or event now, and tells the answer |
+//! | `POST push` | `{"info_type", "appid", "seconds_ago", "created_at", "secret", "fault"}` | pushes a ticket or event now, and tells the answer |
 //! | `POST permission_sets` | `{"appid", "sets": [49]}` | what the merchant has granted |
 //! | `POST account_status` | `{"appid", "status": 19}` | 14, 16 and 19 answer 50002 |
 //! | `POST change_callback` | `{"appid"}` | the callback configuration changes |
@@ -75,7 +75,7 @@ mod plan;
 mod platforms;
 mod push;
 mod readout;
-mod sealing;
+pub mod sealing;
 mod spoil;
 #[cfg(test)]
 mod tests;

@@ -54,6 +54,8 @@ pub struct Push {
     pub appid: Option<String>,
     /// So many seconds ago it happened (CreateTime); below zero: it is still to come.
     pub seconds_ago: i64,
+    /// CreateTime itself, in seconds since 1970, instead.
+    pub created_at: Option<i64>,
     /// The ticket or the code instead of a new one.
     pub secret: Option<String>,
     /// What is wrong with it.
@@ -273,7 +275,7 @@ impl World {
         let happened = Happened {
             info_type: push.info_type.clone(),
             appid: push.appid.clone(),
-            created_at: self.unix_now() - push.seconds_ago,
+            created_at: push.created_at.unwrap_or_else(|| self.unix_now() - push.seconds_ago),
             secret,
         };
         Ok(self.wrapped(&happened, plain_json, push.fault))

@@ -8,7 +8,8 @@ use sha1::{Digest as _, Sha1};
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The 32 bytes of an EncodingAESKey: 43 digits of six bits each, the last two bits of which are of no use.
-pub(super) fn key_bytes(encoding_aes_key: &str) -> Option<[u8; 32]> {
+#[must_use]
+pub fn key_bytes(encoding_aes_key: &str) -> Option<[u8; 32]> {
     let mut bits = Vec::with_capacity(43 * 6);
     for letter in encoding_aes_key.bytes() {
         let digit = ALPHABET.iter().position(|known| *known == letter)?;
@@ -25,7 +26,8 @@ pub(super) fn key_bytes(encoding_aes_key: &str) -> Option<[u8; 32]> {
 }
 
 /// The frame around a message: random bytes, its length, itself, the appid, and padding to whole 32 bytes.
-pub(super) fn framed(random: [u8; 16], message: &[u8], appid: &str) -> Vec<u8> {
+#[must_use]
+pub fn framed(random: [u8; 16], message: &[u8], appid: &str) -> Vec<u8> {
     let mut text = random.to_vec();
     text.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     text.extend(message);
@@ -36,7 +38,8 @@ pub(super) fn framed(random: [u8; 16], message: &[u8], appid: &str) -> Vec<u8> {
 }
 
 /// Cipher block chaining by hand. A last block that is not whole is left out.
-pub(super) fn chained(key: &[u8; 32], text: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn chained(key: &[u8; 32], text: &[u8]) -> Vec<u8> {
     let cipher = Aes256::new(&Array::from(*key));
     let mut before = [0; 16];
     before.copy_from_slice(&key[..16]);
@@ -54,7 +57,8 @@ pub(super) fn chained(key: &[u8; 32], text: &[u8]) -> Vec<u8> {
 }
 
 /// Base64 with its padding.
-pub(super) fn base64(bytes: &[u8]) -> String {
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
         let number = (0..3).fold(0_u32, |sum, place| sum << 8 | u32::from(three.get(place).copied().unwrap_or(0)));
@@ -67,7 +71,8 @@ pub(super) fn base64(bytes: &[u8]) -> String {
 }
 
 /// The signature of a push, in hexadecimal.
-pub(super) fn signature(token: &str, timestamp: &str, nonce: &str, encrypt: &str) -> String {
+#[must_use]
+pub fn signature(token: &str, timestamp: &str, nonce: &str, encrypt: &str) -> String {
     let mut parts = [token.as_bytes(), timestamp.as_bytes(), nonce.as_bytes(), encrypt.as_bytes()];
     parts.sort();
     Sha1::digest(parts.concat()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))

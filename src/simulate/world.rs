@@ -67,7 +67,8 @@ pub struct World {
     pub(super) pushes: Mutex<Pushes>,
     /// Something is in the outbox of `pushes`.
     pub(super) told: Notify,
-    start_unix: i64,
+    /// Microseconds since 1970 at the start.
+    start_unix: u64,
     token_overlap_micros: AtomicU64,
     shift_micros: AtomicU64,
     token_epoch: AtomicU32,
@@ -101,9 +102,7 @@ impl World {
             stopping,
             pushes: Mutex::default(),
             told: Notify::new(),
-            start_unix: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+            start_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros),
             token_overlap_micros: AtomicU64::new(micros(plan.token_overlap)),
             shift_micros: AtomicU64::new(0),
             token_epoch: AtomicU32::new(0),
@@ -125,7 +124,7 @@ impl World {
 
     /// The simulated clock as seconds since 1970.
     pub(super) fn unix_now(&self) -> i64 {
-        self.start_unix + i64::try_from(self.now() / 1_000_000).unwrap_or(i64::MAX / 2)
+        i64::try_from(self.start_unix.saturating_add(self.now()) / 1_000_000).unwrap_or(i64::MAX)
     }
 
     pub(super) fn gauge(&self, endpoint: Endpoint) -> &Gauge {

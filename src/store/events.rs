@@ -86,7 +86,7 @@ fn code_place(platform: PlatformId, appid: &str) -> Place<'_> {
 
 impl Store {
     /// Takes an event: when this returns, everything that follows from it is on disk, done or noted. `mark` is what tells
-    /// its push from every other.
+    /// its push from every other. Without `own_tokens` another system keeps the tokens: tickets and codes are its.
     ///
     /// # Errors
     /// Postgres did not answer: nothing is kept, and the push may come again.
@@ -95,8 +95,14 @@ impl Store {
         platform: PlatformId,
         event: &Event,
         mark: Option<&str>,
+        own_tokens: bool,
     ) -> Result<Taken, StoreError> {
-        if matches!(event.news, News::Other { .. }) {
+        let of_no_use = match event.news {
+            News::Ticket(_) => !own_tokens,
+            News::Authorized(_) | News::Unauthorized { .. } => false,
+            News::Other { .. } => true,
+        };
+        if of_no_use {
             return Ok(Taken::ChangesNothing);
         }
         let mut transaction = self.pool.begin().await?;
@@ -121,7 +127,9 @@ impl Store {
                     .await?;
                 stored.rows_affected() == 1
             }
-            News::Authorized(authorized) => self.authorize(&mut transaction, platform, event, authorized).await?,
+            News::Authorized(authorized) => {
+                self.authorize(&mut transaction, platform, event, authorized, own_tokens).await?
+            }
             News::Unauthorized { appid } => self.unauthorize(&mut transaction, platform, event, appid).await?,
             News::Other { .. } => false,
         };
@@ -135,11 +143,15 @@ impl Store {
         platform: PlatformId,
         event: &Event,
         authorized: &Authorized,
+        own_tokens: bool,
     ) -> Result<bool, StoreError> {
         let appid = authorized.appid.as_str();
-        let sealed = self.sealer()?.seal(code_place(platform, appid), &authorized.code);
-        let code = (Some(sealed), authorized.code_expires_at);
-        let Some(event_id) = note(transaction, platform, event, appid, code).await? else { return Ok(false) };
+        let code = match own_tokens {
+            true => Some(self.sealer()?.seal(code_place(platform, appid), &authorized.code)),
+            false => None,
+        };
+        let work = Some(Work { code, code_expires_at: authorized.code_expires_at.filter(|_| own_tokens) });
+        let Some(event_id) = note(transaction, platform, event, appid, work).await? else { return Ok(false) };
         overtake(transaction, platform, appid, event_id).await?;
         sqlx::query(include_str!("sql/event_authorizes.sql"))
             .bind(platform)
@@ -158,7 +170,7 @@ impl Store {
         event: &Event,
         appid: &str,
     ) -> Result<bool, StoreError> {
-        let Some(event_id) = note(transaction, platform, event, appid, (None, None)).await? else { return Ok(false) };
+        let Some(event_id) = note(transaction, platform, event, appid, None).await? else { return Ok(false) };
         overtake(transaction, platform, appid, event_id).await?;
         sqlx::query(include_str!("sql/event_withdraws.sql"))
             .bind(platform)
@@ -334,14 +346,25 @@ pub struct TicketSilence {
     pub ticket_age: Option<Duration>,
 }
 
-/// Notes an event, with its code where it has one; `None`: it changes nothing.
+/// What follows from an event.
+#[derive(Default)]
+struct Work {
+    /// The code to exchange, sealed.
+    code: Option<Vec<u8>>,
+    /// When it dies.
+    code_expires_at: Option<DateTime<Utc>>,
+}
+
+/// Notes an event, and that work follows from it, with its code where there is one; `None`: it changes nothing.
 async fn note(
     transaction: &mut Transaction<'static, Postgres>,
     platform: PlatformId,
     event: &Event,
     appid: &str,
-    (code, code_expires_at): (Option<Vec<u8>>, Option<DateTime<Utc>>),
+    work: Option<Work>,
 ) -> Result<Option<i64>, StoreError> {
+    let wanted = work.is_some();
+    let Work { code, code_expires_at } = work.unwrap_or_default();
     sqlx::query(include_str!("sql/event_order.sql")).bind(platform).bind(appid).execute(&mut **transaction).await?;
     let noted: Option<(i64, String)> = sqlx::query_as(include_str!("sql/event_note.sql"))
         .bind(platform)
@@ -350,6 +373,7 @@ async fn note(
         .bind(event.created_at)
         .bind(code)
         .bind(code_expires_at)
+        .bind(wanted)
         .fetch_optional(&mut **transaction)
         .await?;
     Ok(noted.filter(|(_, state)| state != "overtaken").map(|(event_id, _)| event_id))

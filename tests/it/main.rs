@@ -19,6 +19,8 @@ mod oddities;
 mod once;
 mod outages;
 mod platforms;
+mod receiver;
+mod receiver_properties;
 mod secrets;
 mod shutdown;
 mod ticks;

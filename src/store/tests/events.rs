@@ -56,7 +56,7 @@ fn grant(refresh: &str) -> Grant {
 
 async fn take(store: &Store, event: &Event) -> Taken {
     let platform = store.platform("wxcomponent").await.unwrap();
-    store.take_event(platform, event, None).await.unwrap()
+    store.take_event(platform, event, None, true).await.unwrap()
 }
 
 async fn claimed(store: &Store, platform: PlatformId) -> PendingEvent {
@@ -130,17 +130,17 @@ async fn one_push_is_taken_once_and_a_refused_one_may_come_again() {
     let (database, platform) = empty().await;
     let store = &database.store;
     let event = authorized(at(store, 0), false);
-    assert_eq!(store.take_event(platform, &event, Some("mark")).await.unwrap(), Taken::Kept);
-    assert_eq!(store.take_event(platform, &event, Some("mark")).await.unwrap(), Taken::Replayed);
+    assert_eq!(store.take_event(platform, &event, Some("mark"), true).await.unwrap(), Taken::Kept);
+    assert_eq!(store.take_event(platform, &event, Some("mark"), true).await.unwrap(), Taken::Replayed);
     // The same event under another signature is no replay, and changes nothing.
-    assert_eq!(store.take_event(platform, &event, Some("other")).await.unwrap(), Taken::ChangesNothing);
+    assert_eq!(store.take_event(platform, &event, Some("other"), true).await.unwrap(), Taken::ChangesNothing);
     assert_eq!(texts(&database, "select state from wxpatrol_data.authorization_event").await, ["pending"]);
     // Of two that arrive together, one is taken.
     let other = database.another_store().await;
     let next = authorized(at(store, 1), true);
     let (left, right) = tokio::join!(
-        store.take_event(platform, &next, Some("raced")),
-        other.take_event(platform, &next, Some("raced"))
+        store.take_event(platform, &next, Some("raced"), true),
+        other.take_event(platform, &next, Some("raced"), true)
     );
     let mut taken = [left.unwrap(), right.unwrap()];
     taken.sort_by_key(|taken| *taken == Taken::Replayed);
@@ -210,24 +210,26 @@ async fn an_event_that_its_worker_left_is_due_again_and_the_late_worker_keeps_no
 
 #[tokio::test]
 async fn a_refresher_that_is_under_way_with_the_older_token_stores_nothing_over_a_new_authorization() {
-    use crate::domain::ports::{RefreshClaim, Refreshed};
+    use crate::domain::ports::{Cause, Ended, NewToken, RefreshClaim, Refreshed};
     let (database, platform) = empty().await;
     let store = &database.store;
     let holder = Holder::Merchant(MERCHANT.to_owned());
     take(store, &authorized(at(store, -10), false)).await;
     let first = claimed(store, platform).await;
     store.keep_grant(platform, &first, &Grant { access_token: None, ..grant("old") }, None).await.unwrap();
-    let claim = store.claim_refresh(platform, &holder, None, LEASE).await.unwrap();
+    let claim = store.claim_refresh(platform, &holder, None, Cause::Ending, LEASE).await.unwrap();
     let RefreshClaim::Granted(lease) = claim else { panic!("{claim:?}") };
     take(store, &authorized(at(store, 0), true)).await;
     let second = claimed(store, platform).await;
     store.keep_grant(platform, &second, &grant("new"), None).await.unwrap();
-    let refreshed = Refreshed::Token {
+    let refreshed = Refreshed::Token(NewToken {
         access_token: "access-of-old".into(),
         expires_in: Duration::from_secs(7200),
         refresh_token: Some("old".into()),
-    };
-    assert!(store.end_refresh(platform, &holder, lease.fence, refreshed).await.unwrap().is_none());
+        cause: Cause::Ending,
+    });
+    let ended = store.end_refresh(platform, &holder, &lease, refreshed).await.unwrap();
+    assert!(matches!(ended, Ended::TakenOver), "{ended:?}");
     let stored = store.token(platform, &holder).await.unwrap().unwrap();
     assert_eq!(stored.access_token.expose_secret(), "access-of-new");
 }
