@@ -10,6 +10,7 @@ mod limits;
 mod nearest;
 mod policy;
 mod reader;
+mod receiver;
 #[cfg(test)]
 mod tests;
 mod token_source;
@@ -27,6 +28,7 @@ pub use fault::{ConfigError, Fault};
 pub use limits::{LimitSetting, Limits, limit, limit_name};
 pub use policy::{Missed, Overlap, SchedulePolicy, schedule_names};
 pub use reader::{Setting, Source};
+pub use receiver::ReceiverSettings;
 pub use token_source::TokenSourceSettings;
 pub use values::{appid, duration, event_key, event_token, platform_secret, secret_word};
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub time_zone: Tz,
     /// Where the status server listens.
     pub status_addr: SocketAddr,
+    /// The receiver of authorization events; `None`: this process has none.
+    pub receiver: Option<ReceiverSettings>,
     /// How long a claim holds; at least [`LEASE_MIN`].
     pub lease: Duration,
     /// Calls in flight of each platform in this process; at least 1.
@@ -109,6 +113,8 @@ pub struct PlatformSettings {
     pub secret: Option<SecretString>,
     /// A verify ticket to begin with, ignored once a newer one is stored.
     pub verify_ticket: Option<SecretString>,
+    /// A file that another system keeps the newest verify ticket in; never together with `verify_ticket`.
+    pub verify_ticket_file: Option<PathBuf>,
 }
 
 /// A number that may be absent.
@@ -234,6 +240,7 @@ impl Config {
             "where the status server listens: /healthz, /readyz, /metrics",
             values::socket_addr,
         );
+        let receiver = receiver::receiver(r, credentials::platform_named(r));
         let lease = r.or_default(
             "WXPATROL_LEASE",
             "60s",
@@ -338,6 +345,7 @@ impl Config {
             schedule_policies,
             time_zone,
             status_addr,
+            receiver,
             lease,
             calls_max: calls_max as usize,
             quiet_hours,

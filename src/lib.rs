@@ -15,6 +15,7 @@ pub mod config;
 pub mod domain;
 pub mod ops;
 pub mod patrol;
+pub mod receiver;
 pub mod schedule;
 pub mod store;
 pub mod telemetry;

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     config::{CALL_DEADLINE, Cap, Limits, NewMerchants},
-    domain::{CheckName, Endpoint, Limit, link::Patience, message::MessagePolicy, ports::TokenVault},
+    domain::{CheckName, Endpoint, Limit, link::Patience, message::MessagePolicy},
     patrol::{Patrol, PatrolSettings},
-    store::{StoreError, slices::SharedLimits},
+    store::slices::SharedLimits,
     wechat::{PaceConfig, Platform, Timeouts, Wechat, Wire},
 };
 
@@ -59,6 +59,11 @@ impl App {
     /// # Errors
     /// One sentence that names what it lacks: its secret, or a ticket to get a token with.
     pub async fn ready_for(&self, member: &Member) -> Result<Ready, AppError> {
+        self.made_ready(member, false).await
+    }
+
+    /// The same; who receives tickets may wait for the first.
+    pub(super) async fn made_ready(&self, member: &Member, may_wait: bool) -> Result<Ready, AppError> {
         let id = member.row.id;
         let limits = member.limits(&self.config.limits)?;
         let external = self.external_tokens(id, member.appid()).await?;
@@ -68,7 +73,7 @@ impl App {
             None => Some(self.secret_of(member)?),
         };
         if external.is_none() {
-            self.own_ticket(member).await?;
+            self.begin_with_a_ticket(member, may_wait).await?;
         }
         let platform = Platform { id, component_appid: member.appid().to_owned(), secret };
         let pace: PaceConfig =
@@ -88,29 +93,6 @@ impl App {
             Some(secret) => Ok(secret),
             None => self.store.platform_secret(&member.row)?.ok_or_else(|| AppError::Input(member.no_secret())),
         }
-    }
-
-    /// The ticket that wxpatrol's own tokens begin with.
-    async fn own_ticket(&self, member: &Member) -> Result<(), AppError> {
-        let named = self.config.platform.as_ref().filter(|_| member.in_environment);
-        if let Some(ticket) = named.and_then(|settings| settings.verify_ticket.as_ref()) {
-            self.store.keep_ticket(member.row.id, ticket, true).await?;
-        }
-        let ticket = TokenVault::ticket(&self.store, member.row.id).await;
-        if ticket.map_err(|error| StoreError::Postgres(error.to_string()))?.is_some() {
-            return Ok(());
-        }
-        Err(AppError::Input(if member.in_environment {
-            "no component_verify_ticket is stored: set WXPATROL_VERIFY_TICKET once, or hand the newest one over with \
-             `printf %s \"$TICKET\" | wxpatrol ticket -`"
-                .to_owned()
-        } else {
-            format!(
-                "no component_verify_ticket is stored: hand the newest one over with `printf %s \"$TICKET\" | wxpatrol \
-                 ticket - --platform {}`",
-                member.appid()
-            )
-        }))
     }
 
     /// The HTTP client, one for all platforms.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{App, AppError, Ready, platforms::Member};
 use crate::{
@@ -70,6 +71,8 @@ pub(super) struct Post {
     worker: JoinHandle<Result<(), StoreError>>,
     pub listener: Listener,
     pub syncing: Option<JoinHandle<()>>,
+    /// Its tickets and events.
+    attending: TaskTracker,
     leaving: bool,
 }
 
@@ -83,7 +86,8 @@ impl Post {
             tokio::spawn(async move { patrol.work(Until::Stopped).await.map(drop) })
         };
         let listener = Listener::new(app.store.clone(), member.row.id, member.appid().to_owned());
-        Self { member, ready, patrol, worker, listener, syncing: None, leaving: false }
+        let attending = app.attend(&ready, &member);
+        Self { member, ready, patrol, worker, listener, syncing: None, attending, leaving: false }
     }
 
     /// Its appid.
@@ -107,6 +111,8 @@ impl Post {
         if let Some(syncing) = self.syncing {
             syncing.await.ok();
         }
+        self.ready.stop.cancel();
+        self.attending.wait().await;
         worked?;
         Ok(())
     }
@@ -125,6 +131,8 @@ pub(super) enum Looked {
 #[derive(Default)]
 pub(super) struct Fleet {
     posts: BTreeMap<PlatformId, Post>,
+    /// What ends the asking for tickets of platforms that wait for their first one.
+    waiting: BTreeMap<PlatformId, CancellationToken>,
     roster: Roster,
 }
 
@@ -168,6 +176,9 @@ impl Fleet {
                 Some(post) => Standing::Patrols(post.patrol.clone()),
                 None => match app.ready_for(&member).await {
                     Ok(ready) => {
+                        if let Some(waiting) = self.waiting.remove(&member.row.id) {
+                            waiting.cancel();
+                        }
                         let post = Post::new(app, member, ready);
                         let standing = Standing::Patrols(post.patrol.clone());
                         self.posts.insert(post.member.row.id, post);
@@ -176,13 +187,28 @@ impl Fleet {
                     Err(AppError::Store(error @ (StoreError::Postgres(_) | StoreError::Collision(_)))) => {
                         return Err(error);
                     }
-                    Err(error) => Standing::Waits(error.to_string()),
+                    Err(error) => {
+                        self.wait_for_tickets(app, &member).await;
+                        Standing::Waits(error.to_string())
+                    }
                 },
             };
             standings.insert(appid, standing);
         }
         self.roster.take(standings);
         Ok(Looked::GoesOn)
+    }
+
+    /// Has WeChat asked for a platform's first ticket, where this process would hear it.
+    async fn wait_for_tickets(&mut self, app: &App, member: &Member) {
+        if app.config.receiver.is_none() || self.waiting.contains_key(&member.row.id) {
+            return;
+        }
+        // What it lacks besides is told already.
+        if let Ok(ready) = app.made_ready(member, true).await {
+            app.attend(&ready, member);
+            self.waiting.insert(member.row.id, ready.stop);
+        }
     }
 
     /// Takes away the engines that have ended. One that ended by itself while others work is taken up again by the same

@@ -10,6 +10,11 @@ pub(super) fn describe() {
     describe_counter!("wxpatrol_patrols_total", Unit::Count, "Engines that this process began, by platform");
     describe_histogram!("wxpatrol_call_seconds", Unit::Seconds, "Calls to WeChat, by platform, endpoint and class");
     describe_gauge!("wxpatrol_claims_under_way", Unit::Count, "Claims that are not recorded yet, by platform");
+    describe_counter!(
+        "wxpatrol_pushes_total",
+        Unit::Count,
+        "Pushes to the event URL, by outcome: kept, changes_nothing, or why refused"
+    );
     describe_gauge!("wxpatrol_database_away", Unit::Count, "1 while Postgres does not answer");
     describe_gauge!(
         "wxpatrol_platform_halted",

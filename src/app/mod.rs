@@ -16,6 +16,7 @@ mod platform_command;
 pub mod platforms;
 #[cfg(feature = "demo")]
 mod private;
+mod receiver;
 mod schedules;
 mod schema;
 pub mod shutdown;
@@ -29,6 +30,7 @@ mod watch;
 use std::sync::OnceLock;
 
 use secrecy::SecretBox;
+
 use tokio_util::sync::CancellationToken;
 
 pub use engine::Ready;
@@ -59,6 +61,8 @@ pub struct App {
     named: Option<String>,
     /// The HTTP client that all platforms share.
     wechat: OnceLock<Wechat>,
+    /// Changes when this process has noted an authorization event to be worked on.
+    events: tokio::sync::watch::Sender<()>,
     #[cfg(feature = "demo")]
     _private: Option<crate::private_postgres::PrivatePostgres>,
 }
@@ -159,6 +163,7 @@ impl App {
             stop,
             named: None,
             wechat: OnceLock::new(),
+            events: tokio::sync::watch::Sender::default(),
             #[cfg(feature = "demo")]
             _private: server,
         })

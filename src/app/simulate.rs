@@ -6,7 +6,7 @@ use super::{AppError, Exit};
 use crate::{
     cli::Simulate,
     domain::limit::Per,
-    simulate::{Plan, SimulatedWechat},
+    simulate::{Plan, ReceiverUrl, SimulatedWechat},
 };
 
 /// Serves until a signal comes.
@@ -33,10 +33,17 @@ pub(super) async fn serve(flags: &Simulate, stop: CancellationToken) -> Result<E
         ("WXPATROL_COMPONENT_APPID", plan.component_appid.clone()),
         ("WXPATROL_COMPONENT_APPSECRET", plan.component_appsecret.clone()),
         ("WXPATROL_VERIFY_TICKET", plan.verify_ticket.clone()),
+        ("WXPATROL_RECEIVER_TOKEN", plan.event_token.clone()),
+        ("WXPATROL_RECEIVER_AES_KEY", plan.event_aes_key.clone()),
     ];
     let others: Vec<Plan> = (1..flags.platforms).map(|number| plan.clone().as_platform(number)).collect();
     let simulated = SimulatedWechat::start_with(flags.addr, plan, others.clone())
         .map_err(|error| AppError::Input(format!("the simulated WeChat can not listen on {}: {error}", flags.addr)))?;
+    let url = flags.receiver.clone();
+    simulated
+        .world()
+        .set_receiver(ReceiverUrl { url, plain_json: flags.receiver_json, automatic: true })
+        .map_err(|error| AppError::Input(format!("--receiver: {error}")))?;
     println!("export WXPATROL_WECHAT_BASE_URL={}", simulated.base_url());
     for (name, value) in settings {
         println!("export {name}='{value}'");

@@ -38,6 +38,7 @@ impl App {
                     self.config.status_addr
                 ))
             })?;
+        let receiving = self.receive_events().await?;
         let _goes_on = fleet.look(self).await?;
         let schedules = self.schedules();
         for schedule in &schedules {
@@ -53,6 +54,9 @@ impl App {
         alarm.shutdown().await.ok();
         let ended = fleet.ended().await;
         served.await.ok();
+        if let Some(receiving) = receiving {
+            receiving.await.ok();
+        }
         self.leave().await;
         if let Some(stuck) = stuck {
             return Err(stuck);

@@ -241,6 +241,12 @@ pub struct Simulate {
     /// Let a few in a hundred merchants answer oddly, as real ones do
     #[arg(long)]
     pub quirks: bool,
+    /// Push tickets and authorization events there, sealed as WeChat seals them: http://HOST:PORT/PATH
+    #[arg(long, value_name = "URL")]
+    pub receiver: Option<String>,
+    /// Push plain JSON instead, as platforms get it that WeChat hosts
+    #[arg(long, requires = "receiver")]
+    pub receiver_json: bool,
 }
 
 /// Flags of `import`.

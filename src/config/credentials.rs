@@ -72,15 +72,21 @@ fn running_as_root() -> bool {
     false
 }
 
+const APPID: &str = "WXPATROL_COMPONENT_APPID";
+
+/// Whether the variables name a platform.
+pub(super) fn platform_named<L: Fn(&str) -> Option<String>>(r: &Reader<L>) -> bool {
+    r.text(APPID).is_some()
+}
+
 /// The platform, whole or not at all; without a secret when another system keeps the tokens.
 pub(super) fn platform<L: Fn(&str) -> Option<String>>(
     r: &mut Reader<L>,
     external_tokens: bool,
 ) -> Option<PlatformSettings> {
-    const APPID: &str = "WXPATROL_COMPONENT_APPID";
     const SECRET: &str = "WXPATROL_COMPONENT_APPSECRET";
     const TICKET: &str = "WXPATROL_VERIFY_TICKET";
-    let named = r.text(APPID).is_some();
+    let named = platform_named(r);
     let faults_before = r.faults.len();
     let component_appid = r.optional(
         APPID,
@@ -89,13 +95,12 @@ pub(super) fn platform<L: Fn(&str) -> Option<String>>(
         values::appid,
     );
     let secret = r.secret(SECRET, "that platform's secret; it goes before a stored one");
-    let meaning = "a verify ticket to begin with; ignored once a newer one is stored";
-    let verify_ticket = r.secret(TICKET, meaning).map(|given| given.secret);
+    let (verify_ticket, verify_ticket_file) = ticket(r, TICKET);
     let secret_refused = r.faults.iter().skip(faults_before).any(|fault| fault.variable.starts_with(SECRET));
     if named && secret.is_none() && !secret_refused && !external_tokens {
         r.fault(SECRET, None, format!("(or {SECRET}_FILE) must be set when {APPID} is"), None);
     }
-    if !named && (secret.is_some() || verify_ticket.is_some()) {
+    if !named && (secret.is_some() || verify_ticket.is_some() || verify_ticket_file.is_some()) {
         let rule = format!("must be set when {} is", if secret.is_some() { SECRET } else { TICKET });
         r.fault(APPID, None, rule, Some(format!("{APPID}=wx0123456789abcdef")));
     }
@@ -106,7 +111,25 @@ pub(super) fn platform<L: Fn(&str) -> Option<String>>(
         component_appid: component_appid?,
         secret: secret.map(|given| given.secret),
         verify_ticket,
+        verify_ticket_file,
     })
+}
+
+/// A ticket to begin with, or the file that another system keeps the newest one in. Such a file is no secret that is read
+/// once: it changes, and may be away for a moment, so it is read where tickets are kept.
+fn ticket<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>, name: &str) -> (Option<SecretString>, Option<PathBuf>) {
+    let file_name = format!("{name}_FILE");
+    let (direct, path) = (r.text(name), r.text(&file_name));
+    let source = |given: bool| if given { Source::Environment } else { Source::Default };
+    let shown = if direct.is_some() { "set" } else { "not set" };
+    let meaning = "a verify ticket to begin with; ignored once a newer one is stored";
+    r.remember(name, shown, source(direct.is_some()), meaning);
+    let meaning = "a file that another system keeps the newest verify ticket in; read again when it changes";
+    r.remember(&file_name, path.as_deref().unwrap_or("not set"), source(path.is_some()), meaning);
+    if direct.is_some() && path.is_some() {
+        r.fault(&file_name, None, format!("must not be set together with {name}: keep one of them"), None);
+    }
+    (direct.map(SecretString::from), path.map(PathBuf::from))
 }
 
 /// The key that seals tokens; `needed` when no private Postgres keeps one beside it.

@@ -104,7 +104,9 @@ const fn defaults(endpoint: Endpoint) -> Defaults {
         Endpoint::ApiGetAuthorizerInfo => ("5/s", None, true),
         Endpoint::ApiGetAuthorizerList => ("1/s", None, true),
         Endpoint::ApiComponentToken => ("30/min", None, false),
-        Endpoint::ApiStartPushTicket => ("1/min", None, false),
+        Endpoint::ApiQueryAuth => ("10/s", None, false),
+        // Once an hour at most, which is kept elsewhere: here it only must not be in anybody's way.
+        Endpoint::ApiStartPushTicket => ("1/s", None, false),
         Endpoint::QuotaGet => ("1/s", None, false),
     };
     Defaults { platform, merchant, variable }

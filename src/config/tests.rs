@@ -142,6 +142,51 @@ fn a_platform_is_whole_or_absent() {
 }
 
 #[test]
+fn a_receiver_is_off_unless_it_has_an_address_and_its_keys_come_together() {
+    let platform =
+        [("WXPATROL_COMPONENT_APPID", "wx0000000000000001"), ("WXPATROL_COMPONENT_APPSECRET", "not-a-real-secret")];
+    let token = ("WXPATROL_RECEIVER_TOKEN", "notARealToken");
+    let key = ("WXPATROL_RECEIVER_AES_KEY", "notARealEncodingAESKey000000000000000000000");
+    let addr = ("WXPATROL_RECEIVER_ADDR", "127.0.0.1:9465");
+    let json = ("WXPATROL_RECEIVER_JSON", "on");
+    let with = |more: &[(&'static str, &'static str)]| [&platform[..], more].concat();
+    assert!(read(&with(&[token, key])).unwrap().receiver.is_none());
+    let receiver = read(&with(&[addr, token, key])).unwrap().receiver.unwrap();
+    assert_eq!((receiver.addr.port(), receiver.plain_json, receiver.keys.is_some()), (9465, false, true));
+    let receiver = read(&with(&[addr, json])).unwrap().receiver.unwrap();
+    assert_eq!((receiver.plain_json, receiver.keys.is_some()), (true, false));
+    // The keys may be stored.
+    assert!(read(&with(&[addr])).unwrap().receiver.unwrap().keys.is_none());
+    for (more, variable) in [
+        (vec![addr, token], key.0),
+        (vec![addr, key], token.0),
+        (vec![key], token.0),
+        (vec![addr, token, (key.0, "short")], key.0),
+        (vec![addr, key, (token.0, "two words")], token.0),
+        (vec![addr, key, (token.0, "ab")], token.0),
+        (vec![token, key, (addr.0, "9465")], addr.0),
+        (vec![(json.0, "yes")], json.0),
+    ] {
+        let names: Vec<String> = faults(&with(&more)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [variable], "{more:?}");
+    }
+    assert!(read(&[addr]).is_ok());
+    assert_eq!(faults(&[addr, token, key])[0].0, token.0, "whose keys are they?");
+}
+
+#[test]
+fn a_ticket_file_is_named_and_not_read() {
+    let platform =
+        [("WXPATROL_COMPONENT_APPID", "wx0000000000000001"), ("WXPATROL_COMPONENT_APPSECRET", "not-a-real-secret")];
+    let file = ("WXPATROL_VERIFY_TICKET_FILE", "/nowhere/at/all");
+    let config = read(&[platform[0], platform[1], file]).unwrap();
+    assert_eq!(config.platform.unwrap().verify_ticket_file, Some(PathBuf::from(file.1)));
+    let both = [platform[0], platform[1], file, ("WXPATROL_VERIFY_TICKET", "not-a-real-ticket")];
+    assert_eq!(faults(&both)[0].0, file.0);
+    assert_eq!(faults(&[file])[0].0, "WXPATROL_COMPONENT_APPID");
+}
+
+#[test]
 fn a_database_of_ones_own_needs_a_key_and_the_fault_tells_how_to_make_one() {
     let error = read(&[("DATABASE_URL", URL)]).unwrap_err().to_string();
     assert!(error.starts_with("WXPATROL_ENCRYPTION_KEY: ") && error.contains("openssl rand -base64 32"), "{error}");
@@ -221,10 +266,16 @@ fn no_secret_is_shown_in_any_form() {
         ("WXPATROL_COMPONENT_APPID", "wx0000000000000001"),
         ("WXPATROL_COMPONENT_APPSECRET", planted),
         ("WXPATROL_VERIFY_TICKET", planted),
+        ("WXPATROL_RECEIVER_ADDR", "127.0.0.1:0"),
+        ("WXPATROL_RECEIVER_TOKEN", "plantedEventToken"),
+        ("WXPATROL_RECEIVER_AES_KEY", "plantedEncodingAESKey0000000000000000000000"),
     ];
     let config = read(&vars).unwrap();
     let shown = format!("{config:?}");
     assert!(!shown.contains(planted) && !shown.contains(KEY), "{shown}");
+    assert!(!shown.contains("plantedEventToken") && !shown.contains("plantedEncodingAESKey"), "{shown}");
+    let listed: String = config.settings().iter().map(|setting| setting.value.clone()).collect();
+    assert!(!listed.contains("planted"), "{listed}");
 
     let bad_url = format!("mysql://wxpatrol:{planted}@localhost");
     let bad = [("DATABASE_URL", bad_url.as_str()), ("WXPATROL_ENCRYPTION_KEY", planted), vars[3]];

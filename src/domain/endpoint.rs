@@ -28,6 +28,8 @@ pub enum Endpoint {
     ApiGetAuthorizerList,
     /// What is known about one merchant.
     ApiGetAuthorizerInfo,
+    /// Exchanges the authorization code of an event for the merchant's tokens.
+    ApiQueryAuth,
     /// Asks for the verify ticket to be pushed again.
     ApiStartPushTicket,
     /// What WeChat says about the limits of one address.
@@ -68,6 +70,7 @@ impl Endpoint {
             Self::ApiAuthorizerToken => "/cgi-bin/component/api_authorizer_token",
             Self::ApiGetAuthorizerList => "/cgi-bin/component/api_get_authorizer_list",
             Self::ApiGetAuthorizerInfo => "/cgi-bin/component/api_get_authorizer_info",
+            Self::ApiQueryAuth => "/cgi-bin/component/api_query_auth",
             Self::ApiStartPushTicket => "/cgi-bin/component/api_start_push_ticket",
             Self::QuotaGet => "/cgi-bin/openapi/quota/get",
         }
@@ -81,7 +84,9 @@ impl Endpoint {
                 TokenKind::Authorizer
             }
             Self::ApiComponentToken | Self::ApiStartPushTicket => TokenKind::None,
-            Self::ApiAuthorizerToken | Self::ApiGetAuthorizerList | Self::ApiGetAuthorizerInfo => TokenKind::Component,
+            Self::ApiAuthorizerToken | Self::ApiGetAuthorizerList | Self::ApiGetAuthorizerInfo | Self::ApiQueryAuth => {
+                TokenKind::Component
+            }
         }
     }
 

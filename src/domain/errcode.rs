@@ -114,12 +114,20 @@ const TCB: Scope = Scope::Only(&[Endpoint::CheckMobile, Endpoint::GetCallbackCon
 const PHONE: Scope = Scope::Only(&[Endpoint::CheckMobile]);
 const LINK: Scope = Scope::Only(&[Endpoint::WxampLink]);
 const SECRET: Scope = Scope::Only(&[Endpoint::ApiComponentToken, Endpoint::ApiStartPushTicket]);
-const PLATFORM: Scope =
-    Scope::Only(&[Endpoint::ApiComponentToken, Endpoint::ApiStartPushTicket, Endpoint::ApiGetAuthorizerList]);
+const PLATFORM: Scope = Scope::Only(&[
+    Endpoint::ApiComponentToken,
+    Endpoint::ApiStartPushTicket,
+    Endpoint::ApiGetAuthorizerList,
+    Endpoint::ApiQueryAuth,
+]);
 const TOKENS: Scope = Scope::Only(&[Endpoint::ApiComponentToken, Endpoint::ApiAuthorizerToken]);
 const REFRESH: Scope = Scope::Only(&[Endpoint::ApiAuthorizerToken]);
-const BY_COMPONENT: Scope =
-    Scope::Only(&[Endpoint::ApiAuthorizerToken, Endpoint::ApiGetAuthorizerList, Endpoint::ApiGetAuthorizerInfo]);
+const BY_COMPONENT: Scope = Scope::Only(&[
+    Endpoint::ApiAuthorizerToken,
+    Endpoint::ApiGetAuthorizerList,
+    Endpoint::ApiGetAuthorizerInfo,
+    Endpoint::ApiQueryAuth,
+]);
 
 /// All rows, sorted by code; the rows of one code stand with those that name endpoints first.
 static ALL: LazyLock<Vec<Errcode>> = LazyLock::new(|| {

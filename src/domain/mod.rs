@@ -6,6 +6,7 @@ pub mod check;
 pub mod class;
 pub mod endpoint;
 pub mod errcode;
+pub mod event;
 pub mod expiry;
 pub mod limit;
 pub mod link;
@@ -19,6 +20,7 @@ pub use callback::Callback;
 pub use check::{CheckName, Kind};
 pub use class::Class;
 pub use endpoint::Endpoint;
+pub use event::Event;
 pub use limit::Limit;
 pub use outcome::{Finding, ItemKey, Outcome, Settled};
 

@@ -253,7 +253,7 @@ impl Sync {
                         permission_sets: Some(info.permission_sets.into_iter().filter_map(small).collect()),
                         account_status: info.account_status.and_then(small),
                         authorized_at: None,
-                        refresh_token: None,
+                        refresh_token: info.refresh_token,
                         refresh_read_at: None,
                     });
                 }
@@ -266,6 +266,29 @@ impl Sync {
                     self.pause(Duration::from_secs(u64::from(tries))).await?;
                 }
             }
+        }
+    }
+
+    /// Reads what WeChat says about one merchant, and keeps all of it but its refresh token.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; that it withdrew, or can not be read now, is kept.
+    pub async fn inform(&self, appid: &str) -> Result<MerchantRow, SyncError> {
+        let (platform, appids) = (self.platform.id, [appid.to_owned()]);
+        match self.info(appid.to_owned()).await {
+            Ok(row) => {
+                self.store.keep_info(platform, std::slice::from_ref(&row)).await?;
+                Ok(row)
+            }
+            Err(SyncError::Info(error)) => {
+                if error.class() == Class::Withdrawn {
+                    self.store.withdraw(platform, &appids).await?;
+                } else {
+                    self.store.note_unreadable_info(platform, &appids).await?;
+                }
+                Err(SyncError::Info(error))
+            }
+            Err(error) => Err(error),
         }
     }
 

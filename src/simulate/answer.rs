@@ -51,6 +51,8 @@ pub(super) struct Asked<'a> {
     #[serde(borrow)]
     pub authorizer_refresh_token: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    pub authorization_code: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     pub appid: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub cgi_path: Option<Cow<'a, str>>,
@@ -102,7 +104,14 @@ impl<'a> Call<'a> {
     pub(super) fn subject(&self, world: &World) -> Option<u32> {
         match (self.endpoint.wants(), self.bearer) {
             (Wants::Account(_) | Wants::Any, Some(Bearer::Account { place, .. })) => Some(place),
-            (Wants::Component, _) => world.plan.place(self.asked.as_ref().ok()?.authorizer_appid.as_deref()?),
+            (Wants::Component, _) => {
+                let asked = self.asked.as_ref().ok()?;
+                match (&asked.authorizer_appid, &asked.authorization_code) {
+                    (Some(appid), _) => world.plan.place(appid),
+                    (None, Some(code)) => component::code_of(world, code).map(|(place, _)| place),
+                    (None, None) => None,
+                }
+            }
             _ => None,
         }
     }
@@ -164,6 +173,7 @@ pub(super) fn answer(world: &World, call: &Call<'_>) -> Result<String, i64> {
         Endpoint::ApiAuthorizerToken => component::authorizer_token(world, asked),
         Endpoint::ApiGetAuthorizerList => component::authorizer_list(world, asked),
         Endpoint::ApiGetAuthorizerInfo => component::authorizer_info(world, asked),
+        Endpoint::ApiQueryAuth => component::query_auth(world, asked),
         Endpoint::QuotaGet => component::quota(world, asked, call.bearer),
         Endpoint::Checkmobile | Endpoint::Getcallbackconfig | Endpoint::Wxamplink | Endpoint::Wxamplinkget => {
             // The match above has returned for every endpoint that wants an account's token.
@@ -242,6 +252,7 @@ fn answer_account(world: &World, call: &Call<'_>, kind: Kind, place: u32, serial
         | Endpoint::ApiAuthorizerToken
         | Endpoint::ApiGetAuthorizerList
         | Endpoint::ApiGetAuthorizerInfo
+        | Endpoint::ApiQueryAuth
         // Not reached: these want no account's token, so `answer` does not come here with them.
         | Endpoint::QuotaGet => Err(40066),
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::answer::{Asked, Bearer};
 use super::endpoint::{Endpoint, Wants};
 use super::gauge::hold;
+use super::merchant::Mark;
 use super::plan::Kind;
 use super::world::World;
 
@@ -22,7 +23,7 @@ pub(super) fn token(world: &World, asked: &Asked<'_>) -> Result<String, i64> {
     if asked.component_appsecret.as_deref().ok_or(41004)? != world.plan.component_appsecret {
         return Err(40125);
     }
-    if asked.component_verify_ticket.as_deref() != Some(world.plan.verify_ticket.as_str()) {
+    if !world.ticket_lives(asked.component_verify_ticket.as_deref().unwrap_or_default()) {
         return Err(61006);
     }
     let serial = world.issue(&mut hold(&world.component));
@@ -70,6 +71,56 @@ pub(super) fn authorizer_token(world: &World, asked: &Asked<'_>) -> Result<Strin
         world.plan.token_lifetime.as_secs(),
         if empty { String::new() } else { traits.refresh_token(merchant.refresh_serial) },
     ))
+}
+
+/// The merchant and the number of an authorization code.
+pub(super) fn code_of(world: &World, code: &str) -> Option<(u32, u32)> {
+    let (_, rest) = Mark::read(code.strip_prefix("queryauthcode@@@")?).filter(|(mark, _)| *mark == world.mark)?;
+    let (appid, serial) = rest.strip_prefix("code-")?.rsplit_once('-')?;
+    Some((world.plan.place(appid)?, serial.parse().ok()?))
+}
+
+/// A code is good once, for an hour, and only while it is the newest of its merchant.
+pub(super) fn query_auth(world: &World, asked: &Asked<'_>) -> Result<String, i64> {
+    check_component(world, asked)?;
+    let code = asked.authorization_code.as_deref().ok_or(61009)?;
+    let (place, serial) = code_of(world, code).ok_or(61009)?;
+    let traits = world.traits(place);
+    let mut merchant = world.merchant(place);
+    if merchant.withdrawn {
+        return Err(61003);
+    }
+    if serial != merchant.code_serial || merchant.code_until == 0 {
+        return Err(61009);
+    }
+    if world.now() >= merchant.code_until {
+        return Err(61010);
+    }
+    merchant.code_until = 0;
+    let mut body = format!(r#"{{"authorization_info":{{"authorizer_appid":"{}","#, world.plan.appid(place));
+    if !merchant.no_api_rights {
+        let access = world.issue(&mut merchant.access);
+        write!(
+            body,
+            r#""authorizer_access_token":"{}","expires_in":{},"authorizer_refresh_token":"{}","#,
+            traits.access_token(access),
+            world.plan.token_lifetime.as_secs(),
+            traits.refresh_token(merchant.refresh_serial),
+        )
+        .expect("writing to a string cannot fail");
+    }
+    write_func_info(&mut body, merchant.permission_sets(&traits));
+    body.push_str("}}");
+    Ok(body)
+}
+
+fn write_func_info(body: &mut String, sets: &[u16]) {
+    body.push_str(r#""func_info":["#);
+    for (n, set) in sets.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        write!(body, r#"{comma}{{"funcscope_category":{{"id":{set}}}}}"#).expect("writing to a string cannot fail");
+    }
+    body.push(']');
 }
 
 pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String, i64> {
@@ -138,17 +189,14 @@ pub(super) fn authorizer_info(world: &World, asked: &Asked<'_>) -> Result<String
         )
         .expect("writing to a string cannot fail");
     }
-    write!(
-        body,
-        r#"}},"authorization_info":{{"authorizer_appid":"{appid}","authorizer_refresh_token":"{}","func_info":["#,
-        traits.refresh_token(merchant.refresh_serial),
-    )
-    .expect("writing to a string cannot fail");
-    for (n, set) in merchant.permission_sets(&traits).iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        write!(body, r#"{comma}{{"funcscope_category":{{"id":{set}}}}}"#).expect("writing to a string cannot fail");
+    write!(body, r#"}},"authorization_info":{{"authorizer_appid":"{appid}","#,)
+        .expect("writing to a string cannot fail");
+    if !merchant.no_api_rights {
+        let refresh_token = traits.refresh_token(merchant.refresh_serial);
+        write!(body, r#""authorizer_refresh_token":"{refresh_token}","#).expect("writing to a string cannot fail");
     }
-    body.push_str("]}}");
+    write_func_info(&mut body, merchant.permission_sets(&traits));
+    body.push_str("}}");
     Ok(body)
 }
 

@@ -14,6 +14,7 @@ use super::endpoint::Endpoint;
 use super::link::LinkMode;
 use super::oddity::Rule;
 use super::platforms::Platforms;
+use super::push::{Push, ReceiverUrl};
 use super::wire;
 use super::world::{World, WorldError};
 
@@ -88,10 +89,12 @@ struct PairMode {
     mode: LinkMode,
 }
 
-pub(super) fn respond(platforms: &Platforms, method: &Method, path: &str, query: &str, body: &[u8]) -> Response {
-    let answer = meant(platforms, query).and_then(|world| {
-        if *method == Method::GET { read(platforms, world, path, query) } else { change(world, path, body) }
-    });
+pub(super) async fn respond(platforms: &Platforms, method: &Method, path: &str, query: &str, body: &[u8]) -> Response {
+    let answer = match meant(platforms, query) {
+        Ok(world) if *method == Method::GET => read(platforms, world, path, query),
+        Ok(world) => change(world, path, body).await,
+        Err(refusal) => Err(refusal),
+    };
     let (status, value) = match answer {
         Ok(value) => (StatusCode::OK, value),
         Err(Refusal::NoSuchPath) => (StatusCode::NOT_FOUND, json!({"error": "no such control path"})),
@@ -157,6 +160,7 @@ fn read(platforms: &Platforms, world: &World, path: &str, query: &str) -> Result
         "invitations" => shown(world.invitations()),
         "links" => shown(world.links(&parameter("appid").unwrap_or_default())),
         "refreshes" => shown(world.refreshes()),
+        "pushes" => shown(world.pushes()),
         "elsewhere" => {
             world.redirects_followed.fetch_add(1, Ordering::Relaxed);
             Ok(json!({"errcode": 0, "errmsg": "ok", "has_mobile": true}))
@@ -169,7 +173,7 @@ fn seconds(secs: f64) -> Result<Duration, Refusal> {
     Duration::try_from_secs_f64(secs).map_err(|error| Refusal::Malformed(error.to_string()))
 }
 
-fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal> {
+async fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal> {
     fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         serde_json::from_slice(body).map_err(|error| Refusal::Malformed(error.to_string()))
     }
@@ -206,6 +210,17 @@ fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal> {
         "unbind_phone" => world.unbind_phone(&parse::<Of>(body)?.appid)?,
         "withdraw" => world.withdraw(&parse::<Of>(body)?.appid)?,
         "authorize" => world.authorize(&parse::<Of>(body)?.appid)?,
+        "update_authorization" => {
+            let Sets { appid, sets } = parse(body)?;
+            world.update_authorization(&appid, &sets)?;
+        }
+        "api_rights" => {
+            let MerchantSwitch { appid, on } = parse(body)?;
+            world.set_api_rights(&appid, on)?;
+        }
+        "receiver" => world.set_receiver(parse::<ReceiverUrl>(body)?)?,
+        "stop_tickets" => world.stop_tickets(),
+        "push" => answer = shown(world.push(&parse::<Push>(body)?).await?)?,
         "permission_sets" => {
             let Sets { appid, sets } = parse(body)?;
             world.set_permission_sets(&appid, &sets)?;

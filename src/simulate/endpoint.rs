@@ -29,6 +29,8 @@ pub enum Endpoint {
     ApiGetAuthorizerInfo,
     /// `POST /cgi-bin/openapi/quota/get`
     QuotaGet,
+    /// `POST /cgi-bin/component/api_query_auth`
+    ApiQueryAuth,
 }
 
 /// Whose token an endpoint asks for.
@@ -42,7 +44,7 @@ pub(super) enum Wants {
 
 impl Endpoint {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Checkmobile,
         Self::Getcallbackconfig,
         Self::Wxamplink,
@@ -53,6 +55,7 @@ impl Endpoint {
         Self::ApiGetAuthorizerList,
         Self::ApiGetAuthorizerInfo,
         Self::QuotaGet,
+        Self::ApiQueryAuth,
     ];
 
     /// The name under which limits, scripts and the read-out know it.
@@ -69,6 +72,7 @@ impl Endpoint {
             Self::ApiGetAuthorizerList => "api_get_authorizer_list",
             Self::ApiGetAuthorizerInfo => "api_get_authorizer_info",
             Self::QuotaGet => "quota_get",
+            Self::ApiQueryAuth => "api_query_auth",
         }
     }
 
@@ -86,6 +90,7 @@ impl Endpoint {
             Self::ApiGetAuthorizerList => "/cgi-bin/component/api_get_authorizer_list",
             Self::ApiGetAuthorizerInfo => "/cgi-bin/component/api_get_authorizer_info",
             Self::QuotaGet => "/cgi-bin/openapi/quota/get",
+            Self::ApiQueryAuth => "/cgi-bin/component/api_query_auth",
         }
     }
 
@@ -104,7 +109,9 @@ impl Endpoint {
             Self::Checkmobile | Self::Getcallbackconfig => Wants::Account(Kind::MiniProgram),
             Self::Wxamplink | Self::Wxamplinkget => Wants::Account(Kind::OfficialAccount),
             Self::ApiComponentToken | Self::ApiStartPushTicket => Wants::Nothing,
-            Self::ApiAuthorizerToken | Self::ApiGetAuthorizerList | Self::ApiGetAuthorizerInfo => Wants::Component,
+            Self::ApiAuthorizerToken | Self::ApiGetAuthorizerList | Self::ApiGetAuthorizerInfo | Self::ApiQueryAuth => {
+                Wants::Component
+            }
             Self::QuotaGet => Wants::Any,
         }
     }
@@ -119,7 +126,8 @@ impl Endpoint {
             | Self::ApiAuthorizerToken
             | Self::ApiGetAuthorizerList
             | Self::ApiGetAuthorizerInfo
-            | Self::QuotaGet => &[],
+            | Self::QuotaGet
+            | Self::ApiQueryAuth => &[],
         }
     }
 

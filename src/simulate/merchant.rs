@@ -92,6 +92,11 @@ pub(super) struct Merchant {
     pub refresh_previous_until: u64,
     pub refresh_hidden: bool,
     pub refreshes: u32,
+    /// The newest authorization code, and until when it is good; 0: it was used, or there is none.
+    pub code_serial: u32,
+    pub code_until: u64,
+    /// The account has no API rights: `api_query_auth` gives no tokens for it.
+    pub no_api_rights: bool,
     pub withdrawn: bool,
     pub phone_bound: bool,
     /// 0: as the plan has it.

@@ -8,8 +8,8 @@
 //! # Control paths
 //!
 //! All under `/_sim/`, JSON in and out; a refused call has a 4xx status and says why in `error`. Endpoints go by their
-//! names (`checkmobile`, `api_authorizer_token`, ...), oddities as in [`Oddity`], link modes as in [`LinkMode`]. Of several
-//! platforms the first is meant, unless the query says `platform=APPID`.
+//! names (`checkmobile`, `api_authorizer_token`, ...), oddities as in [`Oddity`], link modes as in [`LinkMode`], faults of
+//! pushes as in [`Fault`]. Of several platforms the first is meant, unless the query says `platform=APPID`.
 //!
 //! | call | body or parameters | what it does |
 //! |---|---|---|
@@ -27,6 +27,7 @@
 //! | `GET invitations` | | every invitation sent, with its time |
 //! | `GET links` | `appid` of an official account | status by mini program; does not count as a poll |
 //! | `GET refreshes` | | refreshes by appid |
+//! | `GET pushes` | | what pushes to the event URL were answered |
 //! | `GET elsewhere` | | where the `redirect` oddity points; counts who follows |
 //! | `POST script` | `{"oddity": "reset", "appid", "endpoint", "calls", "unheard"}` | the next calls that match meet the oddity |
 //! | `POST clear_script` | | takes all rules back |
@@ -47,6 +48,11 @@
 //! | `POST unbind_phone` | `{"appid"}` | it has none |
 //! | `POST withdraw` | `{"appid"}` | leaves the list, tokens answer 61003 |
 //! | `POST authorize` | `{"appid"}` | is listed (again) with a new refresh token |
+//! | `POST update_authorization` | `{"appid", "sets": [49]}` | grants other sets, with a new refresh token and an event |
+//! | `POST api_rights` | `{"appid", "on": false}` | `api_query_auth` gives no tokens for it |
+//! | `POST receiver` | `{"url": "http://127.0.0.1:9465/", "plain_json", "automatic"}` | where tickets and events are pushed; `null`: nowhere |
+//! | `POST stop_tickets` | | no more tickets until `api_start_push_ticket` |
+//! | `POST push` | `{"info_type", "appid", "seconds_ago", "created_at", "secret", "fault"}` | pushes a ticket or event now, and tells the answer |
 //! | `POST permission_sets` | `{"appid", "sets": [49]}` | what the merchant has granted |
 //! | `POST account_status` | `{"appid", "status": 19}` | 14, 16 and 19 answer 50002 |
 //! | `POST change_callback` | `{"appid"}` | the callback configuration changes |
@@ -64,9 +70,12 @@ mod gauge;
 mod link;
 mod merchant;
 mod oddity;
+mod parcel;
 mod plan;
 mod platforms;
+mod push;
 mod readout;
+pub mod sealing;
 mod spoil;
 #[cfg(test)]
 mod tests;
@@ -89,6 +98,7 @@ pub use link::{Ask, Invitation, LinkMode};
 pub use merchant::MerchantCard;
 pub use oddity::{Oddity, Rule};
 pub use plan::{Kind, Plan};
+pub use push::{Fault, Push, Pushed, ReceiverUrl};
 pub use readout::Readout;
 pub use world::{World, WorldError};
 
@@ -140,6 +150,9 @@ impl SimulatedWechat {
             .fallback(wire::respond)
             .with_state(Arc::clone(&platforms))
             .into_make_service_with_connect_info::<wire::Scissors>();
+        for world in platforms.all() {
+            tokio::spawn(push::keep_telling(Arc::clone(world)));
+        }
         let stopped = stopping.clone().cancelled_owned();
         let server =
             tokio::spawn(

@@ -33,6 +33,10 @@ pub struct Plan {
     pub component_appsecret: String,
     /// The verify ticket that `api_component_token` accepts.
     pub verify_ticket: String,
+    /// The token that signs pushes to the event URL. The default is obviously fake.
+    pub event_token: String,
+    /// The EncodingAESKey that seals them: 43 letters and digits. The default is obviously fake.
+    pub event_aes_key: String,
     /// How many mini programs have authorized the platform.
     pub mini_programs: u32,
     /// How many official accounts have authorized the platform.
@@ -75,6 +79,8 @@ impl Default for Plan {
             component_appid: "wxfa4e000000000000".to_owned(),
             component_appsecret: "fake-component-appsecret".to_owned(),
             verify_ticket: "ticket@@@fake-verify-ticket".to_owned(),
+            event_token: "fakeEventToken".to_owned(),
+            event_aes_key: "fakeEncodingAESKeyOfTheSimulatedWeChat00000".to_owned(),
             mini_programs: 100,
             official_accounts: 10,
             seed: 1,
@@ -95,7 +101,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The same plan for another platform of the simulation, with an appid, secret, ticket and seed of its own; number 0
+    /// The same plan for another platform of the simulation, with an appid, secret, ticket, event keys and seed of its own; number 0
     /// is the plan itself. Its merchants have the appids of the first one's, and fates of their own.
     #[must_use]
     pub fn as_platform(self, number: u32) -> Self {
@@ -107,6 +113,9 @@ impl Plan {
             component_appid: format!("wx{:016x}", appid.unwrap_or_default().wrapping_add(u64::from(number))),
             component_appsecret: format!("{}-{number}", self.component_appsecret),
             verify_ticket: format!("{}-{number}", self.verify_ticket),
+            event_token: format!("{}{number}", self.event_token),
+            // The last digits give way to the number, so that it stays a key.
+            event_aes_key: format!("{:.38}{number:05}", self.event_aes_key),
             seed: self.seed.wrapping_add(u64::from(number)),
             ..self
         }

@@ -143,7 +143,7 @@ pub(super) async fn respond(
     let path = parts.uri.path();
     if let Some(control_path) = path.strip_prefix("/_sim/") {
         let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
-        return control::respond(&platforms, &parts.method, control_path, parts.uri.query().unwrap_or(""), &body);
+        return control::respond(&platforms, &parts.method, control_path, parts.uri.query().unwrap_or(""), &body).await;
     }
     let Some(endpoint) = Endpoint::from_path(path) else {
         return json(error_body(&platforms.first, 40066));

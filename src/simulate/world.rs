@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::endpoint::Endpoint;
@@ -17,6 +18,7 @@ use super::link::{Invitation, LinkMode, Links};
 use super::merchant::{Callback, Mark, Merchant, MerchantCard, Numbered, Traits};
 use super::oddity::{Rule, Script};
 use super::plan::{Kind, Plan};
+use super::push::Pushes;
 
 /// Why the world could not be changed or read as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +32,15 @@ pub enum WorldError {
     /// The merchant is of the other kind.
     #[error("{0} is of the wrong kind for this")]
     WrongKind(String),
+    /// Pushes go to plain HTTP with a host.
+    #[error("the receiver's URL must begin with http:// and name a host")]
+    BadUrl,
+    /// Nobody has said where the platform listens.
+    #[error("nobody has said where the platform listens: set the receiver first")]
+    NoReceiver,
+    /// There was no push yet.
+    #[error("nothing was pushed yet that could be pushed again")]
+    NothingToReplay,
 }
 
 /// Scripting and read-out of one platform of a running simulation. Everything here is reachable over HTTP as well, see the module's table.
@@ -53,6 +64,11 @@ pub struct World {
     pub(super) empty_refresh_tokens: AtomicBool,
     pub(super) latency_micros: AtomicU64,
     pub(super) stopping: CancellationToken,
+    pub(super) pushes: Mutex<Pushes>,
+    /// Something is in the outbox of `pushes`.
+    pub(super) told: Notify,
+    /// Microseconds since 1970 at the start.
+    start_unix: u64,
     token_overlap_micros: AtomicU64,
     shift_micros: AtomicU64,
     token_epoch: AtomicU32,
@@ -84,6 +100,9 @@ impl World {
             empty_refresh_tokens: AtomicBool::new(false),
             latency_micros: AtomicU64::new(micros(plan.latency)),
             stopping,
+            pushes: Mutex::default(),
+            told: Notify::new(),
+            start_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros),
             token_overlap_micros: AtomicU64::new(micros(plan.token_overlap)),
             shift_micros: AtomicU64::new(0),
             token_epoch: AtomicU32::new(0),
@@ -101,6 +120,11 @@ impl World {
     /// Microseconds of the simulated clock since the start.
     pub(super) fn now(&self) -> u64 {
         micros(self.start.elapsed()).saturating_add(self.shift_micros.load(Ordering::Relaxed))
+    }
+
+    /// The simulated clock as seconds since 1970.
+    pub(super) fn unix_now(&self) -> i64 {
+        i64::try_from(self.start_unix.saturating_add(self.now()) / 1_000_000).unwrap_or(i64::MAX)
     }
 
     pub(super) fn gauge(&self, endpoint: Endpoint) -> &Gauge {
@@ -134,7 +158,7 @@ impl World {
         format!("{:08x}-{:08x}-{:08x}", 0x6550_0000 + n / 1000, drawn >> 32, drawn & 0xffff_ffff)
     }
 
-    fn place(&self, appid: &str) -> Result<u32, WorldError> {
+    pub(super) fn place(&self, appid: &str) -> Result<u32, WorldError> {
         self.plan.place(appid).ok_or_else(|| WorldError::UnknownMerchant(appid.to_owned()))
     }
 
@@ -143,7 +167,7 @@ impl World {
         if self.plan.kind(place) == kind { Ok(place) } else { Err(WorldError::WrongKind(appid.to_owned())) }
     }
 
-    fn change<R>(&self, appid: &str, change: impl FnOnce(&mut Merchant) -> R) -> Result<R, WorldError> {
+    pub(super) fn change<R>(&self, appid: &str, change: impl FnOnce(&mut Merchant) -> R) -> Result<R, WorldError> {
         let place = self.place(appid)?;
         Ok(change(&mut self.merchant(place)))
     }
@@ -261,7 +285,7 @@ impl World {
         Ok(())
     }
 
-    /// The merchant takes its authorization back: it leaves the list, and its tokens answer 61003.
+    /// The merchant takes its authorization back: it leaves the list, its tokens answer 61003, and an event tells of it.
     ///
     /// # Errors
     /// When the merchant is unknown.
@@ -269,20 +293,25 @@ impl World {
         let place = self.place(appid)?;
         self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).insert(place);
         self.merchant(place).withdrawn = true;
+        self.tell("unauthorized", place);
         Ok(())
     }
 
-    /// The merchant authorizes (again): it is listed, with a new refresh token; the old one answers 61023 at once.
+    /// The merchant authorizes (again): it is listed, with a new refresh token; the old one answers 61023 at once. An
+    /// event tells of it.
     ///
     /// # Errors
     /// When the merchant is unknown.
     pub fn authorize(&self, appid: &str) -> Result<(), WorldError> {
         let place = self.place(appid)?;
         self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).remove(&place);
-        let mut merchant = self.merchant(place);
-        merchant.withdrawn = false;
-        merchant.refresh_serial += 1;
-        merchant.refresh_previous_until = 0;
+        {
+            let mut merchant = self.merchant(place);
+            merchant.withdrawn = false;
+            merchant.refresh_serial += 1;
+            merchant.refresh_previous_until = 0;
+        }
+        self.tell("authorized", place);
         Ok(())
     }
 

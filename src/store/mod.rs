@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod claim;
 #[cfg(feature = "demo")]
 pub mod databases;
+pub mod events;
 pub mod foreign;
 pub mod identity;
 pub mod intend;

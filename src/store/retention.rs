@@ -23,6 +23,10 @@ impl Default for Keep {
     }
 }
 
+/// Authorization events that were settled.
+const EVENTS_DAYS: i32 = 90;
+/// Signatures of taken pushes: the receiver refuses older ones by their timestamp, twenty minutes apart at most.
+const PUSHES_HOURS: i32 = 1;
 /// Day counts of messages and calls: only today's decides anything.
 const DAY_COUNTS_DAYS: i32 = 90;
 
@@ -44,6 +48,10 @@ pub struct Retired {
     pub day_counts: u64,
     /// What was said about holds.
     pub hold_events: u64,
+    /// Authorization events.
+    pub events: u64,
+    /// Signatures of taken pushes.
+    pub pushes: u64,
 }
 
 impl Store {
@@ -64,13 +72,15 @@ impl Store {
             intents: self.retire_batches(include_str!("sql/retire_intents.sql"), keep.intents_days).await?,
             day_counts: messages + calls,
             hold_events: self.retire_batches(include_str!("sql/retire_hold_events.sql"), keep.changes_days).await?,
+            events: self.retire_batches(include_str!("sql/retire_events.sql"), EVENTS_DAYS).await?,
+            pushes: self.retire_batches(include_str!("sql/retire_pushes.sql"), PUSHES_HOURS).await?,
         })
     }
 
-    async fn retire_batches(&self, statement: &'static str, days: i32) -> Result<u64, StoreError> {
+    async fn retire_batches(&self, statement: &'static str, age: i32) -> Result<u64, StoreError> {
         let mut retired = 0;
         loop {
-            let rows = sqlx::query(statement).bind(days).bind(BATCH).execute(&self.pool).await?.rows_affected();
+            let rows = sqlx::query(statement).bind(age).bind(BATCH).execute(&self.pool).await?.rows_affected();
             retired += rows;
             if rows < BATCH.unsigned_abs() {
                 return Ok(retired);

@@ -24,13 +24,14 @@ pub struct SealedColumn {
 
 /// Every column that holds sealed values, the canary apart. A new one has its line here and its arm in
 /// `sealed_batch.sql`, `sealed_swap.sql` and `sealed_counts.sql`; tests compare them with the schema.
-pub const SEALED: [SealedColumn; 6] = [
+pub const SEALED: [SealedColumn; 7] = [
     SealedColumn { name: "platform.ticket_sealed", place: "ticket" },
     SealedColumn { name: "credential.access_sealed", place: "access" },
     SealedColumn { name: "credential.refresh_sealed", place: "refresh" },
     SealedColumn { name: "platform.secret_sealed", place: "secret" },
     SealedColumn { name: "platform.event_token_sealed", place: "event_token" },
     SealedColumn { name: "platform.event_key_sealed", place: "event_key" },
+    SealedColumn { name: "authorization_event.code_sealed", place: "authorization_code" },
 ];
 
 /// How many values of a column are sealed with a key.

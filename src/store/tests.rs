@@ -1,5 +1,6 @@
 //! The schema and the statements on a real Postgres: everything has its comment, prepares, and refuses what it must.
 
+mod events;
 mod foreign;
 mod keys;
 mod listing;
@@ -59,6 +60,9 @@ const SEED: &str = "
     insert into callback_change (platform_id, appid, changed_at, field, old_value, new_value) values
         (1, 'wxmini1', clock(), 'container_config.enable', 'true', 'false');
     insert into credential (platform_id, appid, lost_reason) values (1, 'wxmini1', 'refused for good');
+    insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at, reason) values
+        (1, 'wxoa', 'authorized', '2026-11-21', 'failed', clock(), 'errcode 61009');
+    update merchant set event_at = '2026-11-21' where appid = 'wxoa';
     insert into closure (platform_id, endpoint, closed_until, slow_until, since, errcode, reason) values
         (1, 'wxamplink', clock() + interval '1 h', clock() + interval '2 h', clock(), 45011, 'told to slow down');
     insert into hold (platform_id, check_name, reason, created_at) values (1, 'invite', 'long ago', clock() - interval '31 days');
@@ -171,6 +175,13 @@ async fn constraints_refuse_rows_that_cannot_be() {
         "insert into platform_limit (platform_id, endpoint, limit_text) values (1, 'checkmobile', '0/s')",
         "update platform set nickname = ''",
         "update platform set schedules = '{phone,null}'",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at) values (1, 'wxx', 'came', now(), 'done', now())",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at) values (1, 'wxx', 'authorized', now(), 'open', now())",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state) values (1, 'wxx', 'authorized', now(), 'pending')",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state) values (1, 'wxx', 'authorized', now(), 'done')",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at, code_sealed) values (1, 'wxx', 'authorized', now(), 'done', now(), 'x')",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at) values (1, 'wxx', 'authorized', now(), 'failed', now())",
+        "insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at) values (1, 'wxoa', 'authorized', '2026-11-21', 'done', now())",
     ] {
         let error = database.store.pool.execute(statement).await.expect_err(statement);
         refusals.push(error.as_database_error().and_then(|error| error.constraint()).unwrap_or_default().to_owned());
@@ -197,6 +208,13 @@ async fn constraints_refuse_rows_that_cannot_be() {
         "limit_text_is_a_limit",
         "a_nickname_is_not_empty",
         "schedules_are_words",
+        "info_type_is_known_word",
+        "state_is_known_word",
+        "a_pending_event_is_due",
+        "a_settled_event_has_its_end",
+        "only_a_pending_event_keeps_its_code",
+        "a_failed_event_has_its_reason",
+        "an_event_is_known_once",
     ];
     assert_eq!(refusals, expected);
 }

@@ -8,6 +8,7 @@
 //! request that `tokens::service` makes of an external source. No error that leaves this module holds a URL, a body or
 //! a secret.
 
+mod authorization;
 mod body;
 mod callback_form;
 mod client;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use tokio::time::timeout_at;
 
+pub use authorization::Authorization;
 pub use client::{Answer, ClientError, Timeouts, Wechat};
 pub use pace::{Closed, Pace, PaceConfig, Permit};
 pub use platform_calls::{
@@ -168,6 +170,17 @@ impl Wire {
     pub async fn authorizer_info(&self, platform: &Platform, appid: &str) -> Result<AuthorizerInfo, CallError> {
         let call = |token| async move { self.wechat.authorizer_info(platform, &token, appid).await };
         self.with_component(platform, Endpoint::ApiGetAuthorizerInfo, Some(appid), call).await
+    }
+
+    /// The tokens for an authorization code. The caller holds the permit.
+    pub async fn query_auth(
+        &self,
+        platform: &Platform,
+        appid: &str,
+        code: &SecretString,
+    ) -> Result<Authorization, CallError> {
+        let call = |token| async move { self.wechat.query_auth(platform, &token, appid, code).await };
+        self.with_component(platform, Endpoint::ApiQueryAuth, Some(appid), call).await
     }
 
     /// Makes a call with the platform's own token, and when that is refused once more with another one, if there is one.

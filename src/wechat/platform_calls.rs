@@ -116,7 +116,7 @@ pub enum PushTicket {
 /// Everything that the platform's endpoints answer, in one shape.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answered {
+pub(super) struct Answered {
     errcode: Scalar,
     errmsg: Scalar,
     component_access_token: Scalar,
@@ -126,7 +126,7 @@ struct Answered {
     total_count: Scalar,
     list: Value,
     authorizer_info: Value,
-    authorization_info: Value,
+    pub(super) authorization_info: Value,
 }
 
 impl Body for Answered {
@@ -261,15 +261,27 @@ fn secret_of(platform: &Platform) -> Result<&str, CallError> {
     })
 }
 
-fn secret(field: Scalar) -> Option<SecretString> {
+pub(super) fn secret(field: Scalar) -> Option<SecretString> {
     field.text().map(SecretString::from)
 }
 
-fn expires_in(field: &Scalar) -> Result<Duration, CallError> {
+pub(super) fn expires_in(field: &Scalar) -> Result<Duration, CallError> {
     let secs = if *field == Scalar::Absent { Some(LIFETIME_SECS) } else { field.integer() };
     let secs = secs.filter(|secs| *secs > 0).map(|secs| secs.min(LIFETIME_SECS_MAX));
     let secs = secs.and_then(|secs| u64::try_from(secs).ok());
     secs.map(Duration::from_secs).ok_or_else(|| CallError::Unreadable("expires_in is no lifetime".to_owned()))
+}
+
+/// The permission sets of an authorization, sorted.
+pub(super) fn granted(authorization: &Value) -> Vec<i64> {
+    let entries = authorization.get("func_info").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut sets: Vec<i64> = entries
+        .iter()
+        .filter_map(|entry| Scalar::of(entry.get("funcscope_category").and_then(|set| set.get("id"))).integer())
+        .collect();
+    sets.sort_unstable();
+    sets.dedup();
+    sets
 }
 
 fn info(account: &Value, authorization: &Value) -> AuthorizerInfo {
@@ -283,13 +295,6 @@ fn info(account: &Value, authorization: &Value) -> AuthorizerInfo {
         AccountKind::OfficialAccount
     };
     let name = |field: &str| Scalar::of(account.get(field)).text().map(|text| bounded(&text));
-    let granted = authorization.get("func_info").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let mut permission_sets: Vec<i64> = granted
-        .iter()
-        .filter_map(|entry| Scalar::of(entry.get("funcscope_category").and_then(|set| set.get("id"))).integer())
-        .collect();
-    permission_sets.sort_unstable();
-    permission_sets.dedup();
     let basic = account.get("basic_config");
     AuthorizerInfo {
         kind,
@@ -297,7 +302,7 @@ fn info(account: &Value, authorization: &Value) -> AuthorizerInfo {
         username: name("user_name"),
         principal_name: name("principal_name"),
         account_status: Scalar::of(account.get("account_status")).integer(),
-        permission_sets,
+        permission_sets: granted(authorization),
         phone_configured: Scalar::of(basic.and_then(|basic| basic.get("is_phone_configured"))).switch(),
         refresh_token: secret(Scalar::of(authorization.get("authorizer_refresh_token"))),
     }

@@ -171,3 +171,28 @@ async fn tickets_are_asked_for_with_the_secret_under_its_other_name() {
     world.script.next(ApiStartPushTicket, json!({"errcode": 0, "errmsg": "in a normal state"}));
     assert_eq!(world.wire.wechat().start_push_ticket(&world.platform).await.unwrap(), PushTicket::Running);
 }
+
+#[tokio::test]
+async fn a_code_is_exchanged_with_the_component_token_and_again_only_when_that_token_was_refused() {
+    let world = World::new().await;
+    let code = SecretString::from("queryauthcode@@@fake");
+    world.script.next(ApiQueryAuth, json!({"errcode": 42001}));
+    world.script.next(
+        ApiQueryAuth,
+        json!({"authorization_info": {"authorizer_appid": APPID, "authorizer_access_token": "fake-first",
+            "expires_in": 7200, "authorizer_refresh_token": "fake-refresh",
+            "func_info": [{"funcscope_category": {"id": 49}}]}}),
+    );
+    let authorization = world.wire.query_auth(&world.platform, APPID, &code).await.unwrap();
+    assert_eq!(authorization.access_token.unwrap().0.expose_secret(), "fake-first");
+    assert_eq!(authorization.refresh_token.unwrap().expose_secret(), "fake-refresh");
+    assert_eq!(authorization.permission_sets, [49]);
+    let calls = world.script.calls(ApiQueryAuth);
+    assert_eq!(calls.len(), 2);
+    let expected = json!({"component_appid": "wx9999999999999999", "authorization_code": "queryauthcode@@@fake"});
+    assert!(calls.iter().all(|call| call.body == expected && call.query.contains_key("component_access_token")));
+    world.script.next(ApiQueryAuth, json!({"errcode": 61009}));
+    let refused = world.wire.query_auth(&world.platform, APPID, &code).await.unwrap_err();
+    assert_eq!((refused.errcode(), refused.class()), (Some(61009), Class::Bug));
+    assert_eq!(world.script.calls(ApiQueryAuth).len(), 3);
+}

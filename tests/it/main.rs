@@ -20,6 +20,8 @@ mod oddities;
 mod once;
 mod outages;
 mod platforms;
+mod receiver;
+mod receiver_properties;
 mod roles;
 mod schedules;
 mod secrets;

@@ -31,6 +31,7 @@ const PAGE: &[(i64, Endpoint, Class)] = &[
     (50004, CheckMobile, Human), (61003, CheckMobile, Withdrawn), (61003, ApiGetAuthorizerInfo, Withdrawn),
     (61004, CheckMobile, Halt), (61004, ApiComponentToken, Halt), (61005, ApiComponentToken, Halt),
     (61006, ApiComponentToken, Halt), (61007, CheckMobile, Permission), (61009, QuotaGet, Bug), (61010, QuotaGet, Bug),
+    (61009, ApiQueryAuth, Bug), (61010, ApiQueryAuth, Bug), (42006, ApiQueryAuth, Token), (48001, ApiQueryAuth, Halt),
     (61011, ApiComponentToken, Halt), (61014, ApiGetAuthorizerList, Bug), (61015, CheckMobile, Bug),
     (61016, CheckMobile, Permission), (61017, GetCallbackConfig, Permission), (61023, ApiAuthorizerToken, Token),
     (61024, ApiAuthorizerToken, Bug), (61028, CheckMobile, Halt), (61029, CheckMobile, Halt), (61055, WxampLink, QuotaMonth),

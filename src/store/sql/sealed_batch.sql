@@ -54,3 +54,12 @@ union all
     and (platform_id, '') > ($3, $4)
   order by platform_id
   limit $5)
+union all
+(select platform_id, appid, code_sealed as sealed
+   from authorization_event
+  where $1 = 'authorization_event.code_sealed'
+    and code_sealed is not null
+    and substr(code_sealed, 1, 4) <> $2
+    and (platform_id, appid) > ($3, $4)
+  order by platform_id, appid
+  limit $5)

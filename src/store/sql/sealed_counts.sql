@@ -13,7 +13,9 @@ select s.column_name, s.key_id, count(*) as values_count
         union all
         select 'platform.event_token_sealed', substr(event_token_sealed, 1, 4) from platform
         union all
-        select 'platform.event_key_sealed', substr(event_key_sealed, 1, 4) from platform) s
+        select 'platform.event_key_sealed', substr(event_key_sealed, 1, 4) from platform
+        union all
+        select 'authorization_event.code_sealed', substr(code_sealed, 1, 4) from authorization_event) s
  where s.key_id is not null
  group by s.column_name, s.key_id
  order by s.column_name, s.key_id

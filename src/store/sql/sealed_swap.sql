@@ -54,6 +54,15 @@ with resealed as materialized (
      and t.platform_id = r.platform_id
      and t.event_key_sealed = r.before
   returning 1
+), codes as (
+  update authorization_event t
+     set code_sealed = r.anew
+    from resealed r
+   where $1 = 'authorization_event.code_sealed'
+     and t.platform_id = r.platform_id
+     and t.appid = r.appid
+     and t.code_sealed = r.before
+  returning 1
 )
 select (select count(*) from tickets)
      + (select count(*) from access_tokens)
@@ -61,3 +70,4 @@ select (select count(*) from tickets)
      + (select count(*) from secrets)
      + (select count(*) from event_tokens)
      + (select count(*) from event_keys)
+     + (select count(*) from codes)

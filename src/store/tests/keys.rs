@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
 use crate::{
+    domain::event::{Authorized, Event, News},
     domain::ports::{Cause, Ended, Holder, NewToken, RefreshClaim, RefreshLease, Refreshed, TokenVault as _},
     store::{
         Sealer, SealingKey, StoreError, StoreSettings,
@@ -93,6 +94,14 @@ async fn sealed(database: &TestDatabase, merchants: usize) -> PlatformId {
         })
         .collect();
     store.keep_merchants(platform, &rows, true).await.unwrap();
+    let authorized =
+        Authorized { appid: "wxnew".to_owned(), update: false, code: "fake code".into(), code_expires_at: None };
+    let event = Event {
+        component_appid: "wxcomponent".to_owned(),
+        created_at: store.now(),
+        news: News::Authorized(authorized),
+    };
+    store.take_event(platform, &event, None, true).await.unwrap();
     refresh(store, platform, &Holder::Component, "fake component token").await;
     refresh(store, platform, &merchant("wxm0000"), "fake access").await;
     platform

@@ -52,6 +52,13 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
          insert into intent (platform_id, purpose, appid, number, made_at, deadline_at, process_id) values
             (1, 'ask', 'wxmini2', 1, clock() - interval '401 days', clock(), '00000000-0000-0000-0000-000000000001'),
             (1, 'ask', 'wxmini2', 2, clock() - interval '399 days', clock(), '00000000-0000-0000-0000-000000000001');
+         insert into authorization_event (platform_id, appid, info_type, event_at, state, settled_at) values
+            (1, 'wxmini1', 'unauthorized', '2020-01-01', 'done', clock() - interval '91 days'),
+            (1, 'wxmini1', 'unauthorized', '2020-01-02', 'done', clock() - interval '89 days');
+         insert into authorization_event (platform_id, appid, info_type, event_at, received_at, state, due_at) values
+            (1, 'wxmini1', 'authorized', '2020-01-03', clock() - interval '1 year', 'pending', clock());
+         insert into taken_push (platform_id, msg_signature, taken_at) values
+            (1, 'old', clock() - interval '61 min'), (1, 'young', clock() - interval '59 min');
          insert into run (run_id, platform_id, checks, started_at, deadline_at, state, ended_at) values
             ('00000000-0000-0000-0000-00000000000b', 1, '{phone}', clock() - interval '401 days', clock(), 'complete', clock()),
             ('00000000-0000-0000-0000-00000000000c', 1, '{phone}', clock() - interval '401 days', clock(), 'open', null);
@@ -59,7 +66,17 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
     )
     .await;
     let retired = store.retire(Keep::default()).await.unwrap();
-    assert_eq!(retired, Retired { runs: 1, failures: 5_001, changes: 2, intents: 1, day_counts: 2, hold_events: 1 });
+    let expected = Retired {
+        runs: 1,
+        failures: 5_001,
+        changes: 2,
+        intents: 1,
+        day_counts: 2,
+        hold_events: 1,
+        events: 1,
+        pushes: 1,
+    };
+    assert_eq!(retired, expected);
     assert_eq!(store.retire(Keep::default()).await.unwrap(), Retired::default());
 }
 

@@ -67,6 +67,7 @@ async fn each_trouble_stands_in_attention_once_with_what_to_do() {
         ("account_status", "wxmini2"),
         ("ask_exhausted", "wxmini1"),
         ("ask_unknown", "wxmini1"),
+        ("authorization_unfinished", "wxoa"),
         ("endpoint_closed", ""),
         ("failed", "wxmini1"),
         ("hold_old", ""),

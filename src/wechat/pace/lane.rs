@@ -230,18 +230,25 @@ impl Slots {
             }
             let slot = run.next;
             let good_until = slot + late_max;
+            let mut admitted = false;
             if Instant::now() <= good_until {
                 // Nothing is taken before the sleep is over: a waiter that is dropped meanwhile leaves the slot.
                 sleep_until(slot).await;
-                if let Some(Err(earliest)) = self.governor.as_ref().map(|governor| governor.admit(slot)) {
-                    sleep_until(earliest).await;
-                    // Only the holder of the turn asks the governor, so at its own instant it admits.
-                    let _admitted = self.governor.as_ref().map(|governor| governor.admit(earliest));
-                }
+                admitted = match self.governor.as_ref().map(|governor| governor.admit(slot)) {
+                    None | Some(Ok(())) => true,
+                    Some(Err(earliest)) if earliest <= good_until => {
+                        sleep_until(earliest).await;
+                        // Only the holder of the turn asks the governor, so at its own instant it admits.
+                        self.governor.as_ref().is_none_or(|governor| governor.admit(earliest).is_ok())
+                    }
+                    // Far too soon: the shared row began anew. Such a slot must not take what the next one needs, or no
+                    // slot of a slow rate would ever be in time.
+                    Some(Err(_)) => false,
+                };
             }
             run.left -= 1;
             run.next += run.interval;
-            if Instant::now() <= good_until {
+            if admitted && Instant::now() <= good_until {
                 self.used = Some(slot);
                 return Some(good_until);
             }
@@ -314,6 +321,18 @@ mod tests {
         let both = Closures { here: Some(now + hour * 2), shared: Some((now + hour, now)) };
         assert!(both.closed().is_some_and(|closed| closed.wait > hour));
         assert_eq!(Closures::default().closed(), None);
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_comes_far_too_soon_is_thrown_away_and_takes_nothing_of_the_next_one() {
+        let (now, interval) = (Instant::now(), Duration::from_secs(2));
+        let governor = Governor::new(interval);
+        governor.as_ref().unwrap().admit(now).unwrap();
+        let run = Some(Run { next: now + interval / 8, left: 2, interval });
+        let mut slots = Slots { run, asking: None, silent: false, used: None, appetite: 1, governor };
+        // The second slot is in time for the governor; at the first one's own instant it would not be.
+        let good_until = slots.take(interval / 2).await.expect("the second slot is used");
+        assert_eq!(good_until, now + interval / 8 + interval + interval / 2);
     }
 
     #[tokio::test]

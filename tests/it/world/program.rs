@@ -1,6 +1,7 @@
 //! The real program, spawned with the world's settings and nothing else of the environment.
 
 use std::{
+    collections::BTreeMap,
     os::unix::process::ExitStatusExt as _,
     process::{ExitStatus, Stdio},
 };
@@ -62,6 +63,12 @@ impl World {
     /// Starts the program.
     pub fn spawn(&self, arguments: &[&str]) -> Program {
         Program::new(self.command(arguments).spawn().unwrap())
+    }
+
+    /// Starts the program with these settings and none of the world's.
+    pub fn spawn_under(&self, arguments: &[&str], settings: BTreeMap<String, String>) -> Program {
+        let mut command = self.command(arguments);
+        Program::new(command.env_clear().envs(settings).spawn().unwrap())
     }
 
     /// Runs the program to its end.
