@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Inner;
+use super::{Inner, recovery};
 use crate::{
     domain::{CheckName, Endpoint},
     store::{
@@ -84,10 +84,6 @@ pub(super) async fn if_over(
     } else if run.overdue {
         (RunState::Interrupted, Some("the deadline is over".to_owned()))
     } else {
-        // Merchants whose refresh token is being looked up may come due.
-        if inner.recovery.under_way() {
-            return Ok(());
-        }
         // While calls are under way there is something left; asking Postgres would be a statement for nothing.
         if inner.progress.under_way() > 0 {
             return Ok(());
@@ -95,7 +91,9 @@ pub(super) async fn if_over(
         let open: Vec<CheckName> =
             run.checks.iter().copied().filter(|check| !shut.iter().any(|shut| shut.check == *check)).collect();
         let open: Vec<CheckName> = open.into_iter().filter(|check| !(run.dry_run && check.messages_people())).collect();
-        if inner.store.unfinished(inner.platform.id, &open, run.merchants.as_deref()).await? {
+        let unfinished = async || inner.store.unfinished(inner.platform.id, &open, run.merchants.as_deref()).await;
+        // Merchants whose refresh token is being read back, by whatever process, may come due.
+        if unfinished().await? || recovery::awaited(inner).await? || unfinished().await? {
             return Ok(());
         }
         (RunState::Complete, None)

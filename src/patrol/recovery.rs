@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The claims that met the loss are recorded first: planning wakes what it finds recorded as lost.
 const RECORDED_BY_THEN: Duration = Duration::from_secs(2);
 
-/// Whether a pass is wanted, or under way.
+/// Whether a pass is wanted or under way in this process.
 #[derive(Default)]
 pub(super) struct Recovery {
     wanted: Notify,
@@ -42,11 +42,37 @@ impl Recovery {
         self.under_way.store(true, Ordering::SeqCst);
         self.wanted.notify_one();
     }
+}
 
-    /// Whether a run must wait: merchants may come due when the pass is over.
-    pub(super) fn under_way(&self) -> bool {
-        self.under_way.load(Ordering::SeqCst)
+/// Whether a run must wait, because merchants may come due: a pass is under way in some process, or there is a loss that
+/// no pass has looked for and one may begin; whoever met it may be dead, so this process wants it too. Otherwise whoever
+/// stands as lost although his token is back comes due.
+pub(super) async fn awaited(inner: &Inner) -> Result<bool, StoreError> {
+    if inner.wire.tokens().are_external() {
+        return Ok(false);
     }
+    if inner.recovery.under_way.load(Ordering::SeqCst) {
+        return Ok(true);
+    }
+    match inner.store.recovery_elsewhere(inner.platform.id, APART).await? {
+        Elsewhere::UnderWay => return Ok(true),
+        Elsewhere::Rests(Some(Duration::ZERO)) => {
+            inner.recovery.want();
+            return Ok(true);
+        }
+        Elsewhere::Rests(_) => {}
+    }
+    wake(inner).await?;
+    Ok(false)
+}
+
+async fn wake(inner: &Inner) -> Result<(), StoreError> {
+    let woken = inner.store.wake_recovered(inner.platform.id).await?;
+    if woken > 0 {
+        tracing::debug!(woken, "merchants whose refresh token is back come due");
+        inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+    }
+    Ok(())
 }
 
 /// Waits for lost tokens and recovers them, until the engine stops.
@@ -79,19 +105,22 @@ pub(super) async fn run(inner: Arc<Inner>) {
 /// when to try again for those that were lost since the last pass.
 async fn recover(inner: &Inner) -> Result<Option<Instant>, StoreError> {
     let platform = inner.platform.id;
-    let next = loop {
+    let (reading, next) = loop {
         match inner.store.take_recovery(platform, APART, LEASE).await? {
             Ok(reading) => {
                 read(inner, reading).await;
-                break None;
+                break (Some(reading), None);
             }
             Err(Elsewhere::UnderWay) => sleep(LOOK).await,
-            Err(Elsewhere::Rests(wait)) => break wait.map(|wait| Instant::now() + wait),
+            Err(Elsewhere::Rests(wait)) => break (None, wait.map(|wait| Instant::now() + wait)),
         }
     };
-    let woken = inner.store.wake_recovered(platform).await?;
-    tracing::debug!(woken, "merchants whose refresh token is back come due");
+    // The list tells planning as well, but of those alone that it brought back.
     inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+    wake(inner).await?;
+    if let Some(reading) = reading {
+        inner.store.prolong_recovery(reading, None).await?;
+    }
     Ok(next)
 }
 
@@ -117,8 +146,5 @@ async fn read(inner: &Inner, reading: Reading) {
     match synced {
         Ok(synced) => tracing::info!(listed = synced.listed, "the authorizer list was read"),
         Err(error) => tracing::warn!(%error, "lost refresh tokens could not be recovered; the next sync tries again"),
-    }
-    if let Err(error) = inner.store.prolong_recovery(reading, None).await {
-        tracing::debug!(%error, "the end of the reading was not written down; its lease ends");
     }
 }

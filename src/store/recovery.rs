@@ -48,19 +48,27 @@ impl Store {
             .bind(lease.as_secs_f64())
             .fetch_optional(&self.pool)
             .await?;
-        if let Some(began_at) = began_at {
-            return Ok(Ok(Reading { platform, began_at }));
+        match began_at {
+            Some(began_at) => Ok(Ok(Reading { platform, began_at })),
+            None => self.recovery_elsewhere(platform, apart).await.map(Err),
         }
+    }
+
+    /// How it stands with other processes, for whoever does not read.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn recovery_elsewhere(&self, platform: PlatformId, apart: Duration) -> Result<Elsewhere, StoreError> {
         let state: Option<StateRow> = sqlx::query_as(include_str!("sql/recovery_state.sql"))
             .bind(platform)
             .bind(apart.as_secs_f64())
             .fetch_optional(&self.pool)
             .await?;
-        Ok(Err(match state {
+        Ok(match state {
             Some(state) if state.under_way => Elsewhere::UnderWay,
             Some(state) => Elsewhere::Rests(state.wait_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok())),
-            None => Elsewhere::Rests(Some(Duration::ZERO)),
-        }))
+            None => Elsewhere::Rests(None),
+        })
     }
 
     /// Prolongs a reading by `lease` from now, or ends it (`None`). One that another process took over stays as it is.
@@ -78,7 +86,7 @@ impl Store {
     }
 
     /// Lets planning look again at merchants that are recorded as lost although their refresh token is back; answers how
-    /// many. May be repeated.
+    /// many, those that it would look at anyway included. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use wxpatrol::{
-    domain::{CheckName, Kind},
+    domain::{CheckName, Kind, link::Patience},
     simulate::{Endpoint, Oddity, Plan, Rule},
-    store::{Sealer, SealingKey, merchants::MerchantRow, seal::Place},
+    store::{Sealer, SealingKey, merchants::MerchantRow, record::RecordContext, seal::Place},
 };
 
-use crate::world::{World, plan, until, wish};
+use crate::world::{PATIENCE, World, plan, until, wish};
 
 /// A platform whose merchants are imported, which is quicker than asking about each of many.
 async fn imported(plan: Plan) -> World {
@@ -64,7 +64,13 @@ async fn by_three_processes(world: World, check: CheckName, meanwhile: impl Asyn
     let world = world.unattended_without_schedules();
     let programs = [(); 3].map(|()| world.spawn(&["run"]));
     meanwhile(&world).await;
-    world.until(&format!("select state = 'complete' from wxpatrol_data.run where run_id = '{run}'")).await;
+    // Thousands of merchants on a machine that does other things as well.
+    let closed = format!("select count(*) from wxpatrol_data.run where run_id = '{run}' and state = 'complete'");
+    let began = tokio::time::Instant::now();
+    while world.count(&closed).await == 0 {
+        assert!(began.elapsed() < 6 * PATIENCE, "the run does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for program in programs {
         program.signal(Signal::SIGTERM);
         let ended = program.ended().await;
@@ -149,6 +155,69 @@ async fn three_processes_whose_merchants_lost_their_tokens_read_the_list_once() 
     // Six pages of five hundred, and one that is not full.
     let readings = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
     assert!((6..=7).contains(&readings), "{readings} pages");
+}
+
+#[tokio::test]
+async fn a_run_is_not_closed_while_another_process_reads_lost_tokens_back() {
+    let world = World::synced(plan(5, 1)).await;
+    let (platform, lost) = (world.platform().await, Plan::mini_program(2));
+    // The other process has recorded the loss, and reads the list.
+    world.wechat.authorize(&lost).unwrap();
+    let app = world.app().await;
+    app.store.plan(RecordContext { platform, run: None, patience: Patience(Duration::ZERO) }, false).await.unwrap();
+    let lose = format!(
+        "update wxpatrol_data.item set outcome = 'skipped', reason = 'token_lost', due_at = 'infinity', due_since = 'infinity',
+                recorded_at = wxpatrol_data.clock() where appid = '{lost}' and check_name = 'phone';
+         update wxpatrol_data.credential set lost_reason = 'refused', lost_at = wxpatrol_data.clock() where appid = '{lost}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lose)).execute(&world.database.pool).await.unwrap();
+    let other = world.database.another_store().await;
+    let reading = other.take_recovery(platform, Duration::ZERO, Duration::from_secs(3600)).await.unwrap().unwrap();
+    let ready = app.ready().await.unwrap();
+    let run = app.store.open_run(platform, &wish(&[CheckName::Phone])).await.unwrap();
+    let patrol = app.patrol(&ready, true);
+    let brings_back = async {
+        world
+            .until("select count(*) = 4 from wxpatrol_data.item where check_name = 'phone' and outcome = 'done'")
+            .await;
+        // Every look is a chance to close the run too early.
+        for _ in 0..50 {
+            patrol.look();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let row = MerchantRow {
+            appid: lost.clone(),
+            refresh_token: Some(world.wechat.merchant_card(&lost).unwrap().refresh_token.into()),
+            ..MerchantRow::default()
+        };
+        other.keep_merchants(platform, &[row], true).await.unwrap();
+        other.prolong_recovery(reading, None).await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(world.finish(&app, &patrol, run), brings_back);
+    assert_eq!(ran.of(CheckName::Phone).done, 5, "{ran:?}");
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), 1, "the sync's reading alone");
+}
+
+#[tokio::test]
+async fn a_loss_whose_process_died_before_it_read_the_list_is_recovered_by_another() {
+    let world = World::synced(plan(4, 1)).await;
+    let lost = Plan::mini_program(1);
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    world.wechat.authorize(&lost).unwrap();
+    world.pass(Duration::from_secs(24 * 3600)).await;
+    let lose = format!(
+        "update wxpatrol_data.credential set lost_reason = 'refused', lost_at = wxpatrol_data.clock(), access_sealed = null,
+                access_expires_at = null where appid = '{lost}';
+         update wxpatrol_data.item set outcome = 'skipped', reason = 'token_lost', due_at = 'infinity', due_since = 'infinity'
+          where appid = '{lost}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lose)).execute(&world.database.pool).await.unwrap();
+    let ran = world.once_of(&[CheckName::Callback]).await;
+    ran.assert_complete();
+    assert_eq!(
+        ran.of(CheckName::Callback).reasons.0.get("skipped").and_then(|skipped| skipped.get("token_lost")),
+        None
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ update merchant m
    set plan_stale = true
   from credential c
  where m.platform_id = $1
-   and not m.plan_stale
    and m.appid in (select i.appid from item i where i.platform_id = $1 and i.reason = 'token_lost')
    and c.platform_id = m.platform_id
    and c.appid = m.appid

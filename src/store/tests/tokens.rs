@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
 use crate::{
+    domain::link::Patience,
     domain::ports::{Cause, Ended, Holder, NewToken, RefreshClaim, RefreshLease, Refreshed, TokenVault},
     store::{
         merchants::MerchantRow,
@@ -369,5 +370,7 @@ async fn a_loss_recorded_after_the_token_came_back_is_woken() {
     assert_eq!(store.wake_recovered(1).await.unwrap(), 0);
     say(&database.pool, "update credential set lost_reason = null, refresh_sealed = 'x'").await;
     assert_eq!(store.wake_recovered(1).await.unwrap(), 1);
-    assert_eq!(store.wake_recovered(1).await.unwrap(), 0, "planning will look already");
+    let context = crate::store::record::RecordContext { platform: 1, run: None, patience: Patience(HOUR) };
+    store.plan(context, false).await.unwrap();
+    assert_eq!(store.wake_recovered(1).await.unwrap(), 0);
 }
