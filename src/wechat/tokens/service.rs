@@ -204,9 +204,8 @@ impl TokenSource for TokenService {
     }
 }
 
-/// What went wrong on the way, without the address.
+/// What went wrong on the way; `chain` leaves the address out.
 fn said(error: reqwest::Error) -> String {
-    let error = error.without_url();
     if error.is_timeout() {
         format!("did not answer within {} s", TIMEOUTS.total.as_secs())
     } else if error.is_connect() {
