@@ -27,7 +27,10 @@ impl App {
             .map_err(|error| AppError::Input(format!("the metrics could not be set up: {error}")))?;
         super::metric_words::describe();
         // Nothing to patrol is a fault of the start; what comes later is waited for.
-        self.members().await?;
+        for member in self.members().await? {
+            // Two refreshers take each other's tokens away: that is no trouble to wait out.
+            self.external_tokens(member.row.id, member.appid()).await?;
+        }
         self.mind_the_identity().await;
         let mut fleet = Fleet::default();
         let served = status_server::serve(self.config.status_addr, fleet.roster(), metrics, self.stop.clone())
