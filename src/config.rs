@@ -25,7 +25,7 @@ use url::Url;
 
 pub use cadence::Cadence;
 pub use fault::{ConfigError, Fault};
-pub use limits::{LimitSetting, Limits, limit, limit_name};
+pub use limits::{LimitSetting, Limits, limit, limit_name, merchant_limit};
 pub use policy::{Missed, Overlap, SchedulePolicy, schedule_names};
 pub use reader::{Setting, Source};
 pub use receiver::ReceiverSettings;
@@ -95,6 +95,8 @@ pub struct Config {
     pub asks_per_day: Cap,
     /// What becomes of merchants seen for the first time.
     pub new_merchants: NewMerchants,
+    /// Whether WeChat is asked about its limits, and a limit that is set too high is tightened by its answers.
+    pub learn_limits: bool,
     /// How long an invitation may wait for its administrators before it is stale.
     pub link_patience: Duration,
     /// How long rows are kept.
@@ -283,6 +285,16 @@ impl Config {
                 _ => Err("must be active or held".to_owned()),
             },
         );
+        let learn_limits = r.or_default(
+            "WXPATROL_LEARN_LIMITS",
+            "on",
+            "on: WeChat is asked about its limits for a few merchants a day, and its answers tighten limits that are set too high",
+            |text| match text {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("must be on or off".to_owned()),
+            },
+        );
         let link_patience = r.or_default(
             "WXPATROL_LINK_PATIENCE",
             "7d",
@@ -353,6 +365,7 @@ impl Config {
             asks_max,
             asks_per_day,
             new_merchants,
+            learn_limits,
             link_patience,
             keep,
             log,

@@ -80,7 +80,7 @@ impl Limits {
             limits.platform.insert(endpoint, platform);
             if let Some(default) = defaults.merchant {
                 let meaning = format!("calls to {} for one merchant", endpoint.name());
-                let merchant = reader.or_default(&format!("{name}_MERCHANT"), default, &meaning, limit);
+                let merchant = reader.or_default(&format!("{name}_MERCHANT"), default, &meaning, merchant_limit);
                 limits.merchant.insert(endpoint, merchant);
             }
         }
@@ -123,9 +123,26 @@ pub fn limit(text: &str) -> Result<LimitSetting, String> {
     if text == UNLIMITED {
         return Ok(LimitSetting::Unlimited);
     }
-    text.parse()
-        .map(LimitSetting::Limited)
-        .map_err(|_| "must be unlimited, or a count and a unit: 200/s, 300/min, 10000/day, 200/s burst 20".to_owned())
+    text.parse().map(LimitSetting::Limited).map_err(|_| {
+        "must be unlimited, or a count above zero and a unit: 200/s, 300/min, 10000/day, 200/s burst 20, or a rate and a \
+         count a day (5/s, 10000/day); the word shadow after it counts and holds nothing back"
+            .to_owned()
+    })
+}
+
+/// A merchant's limit is kept by spacing that merchant's own calls: nothing counts them, so there is no shadow.
+///
+/// # Errors
+///
+/// The rule, when the text is no limit of a merchant.
+pub fn merchant_limit(text: &str) -> Result<LimitSetting, String> {
+    match limit(text)? {
+        LimitSetting::Limited(limit) if limit.shadow() => {
+            Err("must not be in shadow: only a limit of the whole platform can be counted without being enforced"
+                .to_owned())
+        }
+        setting => Ok(setting),
+    }
 }
 
 /// What a limit is set for, as `checkmobile`, or `checkmobile_merchant` for that of each merchant: the names of the

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use serde_json::json;
+
 use super::answer::{Asked, Bearer};
 use super::endpoint::{Endpoint, Wants};
 use super::gauge::hold;
 use super::merchant::Mark;
 use super::plan::Kind;
-use super::world::World;
+use super::world::{ScriptedQuota, World};
 
 fn check_component(world: &World, asked: &Asked<'_>) -> Result<(), i64> {
     match asked.component_appid.as_deref() {
@@ -200,7 +202,7 @@ pub(super) fn authorizer_info(world: &World, asked: &Asked<'_>) -> Result<String
     Ok(body)
 }
 
-/// Counts are those of the whole platform: the simulator keeps none by merchant and endpoint.
+/// Counts are those of the whole platform, unless figures are scripted: the simulator keeps none by merchant and endpoint.
 pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) -> Result<String, i64> {
     let path = asked.cgi_path.as_deref().filter(|path| path.starts_with('/')).ok_or(76003)?;
     let endpoint = Endpoint::from_path(path).ok_or(76021)?;
@@ -211,6 +213,11 @@ pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) ->
     };
     if !fits {
         return Err(76022);
+    }
+    if let Some(Bearer::Account { place, .. }) = bearer
+        && let Some(quota) = hold(&world.quotas).get(&(place, endpoint))
+    {
+        return Ok(scripted(*quota));
     }
     let used = world.gauge(endpoint).arrived();
     let daily_limit = 10_000_000_u64.max(used);
@@ -224,4 +231,17 @@ pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) ->
     }
     body.push('}');
     Ok(body)
+}
+
+fn scripted(quota: ScriptedQuota) -> String {
+    let mut body = json!({"errcode": 0, "errmsg": "ok"});
+    if let Some((limit, used)) = quota.day {
+        body["quota"] = json!({"daily_limit": limit, "used": used, "remain": limit.saturating_sub(used)});
+    }
+    for (name, rate) in [("rate_limit", quota.rate), ("component_rate_limit", quota.component_rate)] {
+        if let Some((calls, seconds)) = rate {
+            body[name] = json!({"call_count": calls, "refresh_second": seconds});
+        }
+    }
+    body.to_string()
 }
