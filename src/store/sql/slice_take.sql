@@ -6,8 +6,8 @@
 -- endpoint is slow, the slots are further apart.
 -- Locks the day's row of day_count, if days are counted, then the endpoint's row of pace; the waiter reads the clock again
 -- after the lock. A row of pace that is missing (a crash of Postgres empties the table) is made first, and gives its first
--- slot after whatever was handed out before, however often that happens. Within two seconds of midnight nothing is taken
--- from a day: the call would count on the next one.
+-- slot after whatever was handed out before, however often that happens; where slots are more than a second apart, a crash may
+-- add one call. Within two seconds of midnight nothing is taken from a day: the call would count on the next one.
 with moment as materialized (
   select m.now,
          d.day,
@@ -59,7 +59,7 @@ with moment as materialized (
                + make_interval(secs => (select w.slots * m.interval_secs from wanted w, moment m)),
          used = case when p.used_on = excluded.used_on then p.used else 0 end + (select w.slots from wanted w),
          used_on = excluded.used_on
-   where p.tat < clock() + make_interval(secs => greatest($6, (select m.interval_secs from moment m)))
+   where p.tat < clock() + make_interval(secs => $6)
   returning extract(epoch from p.tat - clock())::float8 as ends_secs, p.xmax = 0 as made
 ), counted as (
   insert into day_count as d (platform_id, endpoint, day, used)
@@ -81,7 +81,7 @@ select m.shut,
        coalesce(w.slots <= 0, false) as day_used_up,
        case when w.too_late then m.day_ends_secs + 0.1
             when g.made then $8
-            else extract(epoch from p.tat - m.now) - greatest($6, m.interval_secs) end::float8 as later_secs
+            else extract(epoch from p.tat - m.now) - $6 end::float8 as later_secs
   from moment m
  cross join wanted w
   left join granted g on true
