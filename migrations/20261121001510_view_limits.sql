@@ -46,7 +46,7 @@ select p.component_appid as platform,
  cross join wxpatrol_data.platform p
  cross join (values (1, 'checkmobile'), (2, 'getcallbackconfig'), (3, 'wxamplink'), (4, 'wxamplinkget'), (5, 'api_component_token'),
                     (6, 'api_authorizer_token'), (7, 'api_get_authorizer_list'), (8, 'api_get_authorizer_info'),
-                    (9, 'api_start_push_ticket'), (10, 'quota_get'))
+                    (9, 'api_start_push_ticket'), (10, 'quota_get'), (11, 'api_query_auth'))
          as n (place, endpoint)
   left join wxpatrol_data.closure c on c.platform_id = p.platform_id and c.endpoint = n.endpoint
   left join wxpatrol_data.pace a on a.platform_id = p.platform_id and a.endpoint = n.endpoint

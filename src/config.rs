@@ -95,8 +95,6 @@ pub struct Config {
     pub asks_per_day: Cap,
     /// What becomes of merchants seen for the first time.
     pub new_merchants: NewMerchants,
-    /// Whether WeChat is asked about its limits, and a limit that is set too high is tightened by its answers.
-    pub learn_limits: bool,
     /// How long an invitation may wait for its administrators before it is stale.
     pub link_patience: Duration,
     /// How long rows are kept.
@@ -285,16 +283,6 @@ impl Config {
                 _ => Err("must be active or held".to_owned()),
             },
         );
-        let learn_limits = r.or_default(
-            "WXPATROL_LEARN_LIMITS",
-            "on",
-            "on: WeChat is asked about its limits for a few merchants a day, and its answers tighten limits that are set too high",
-            |text| match text {
-                "on" => Ok(true),
-                "off" => Ok(false),
-                _ => Err("must be on or off".to_owned()),
-            },
-        );
         let link_patience = r.or_default(
             "WXPATROL_LINK_PATIENCE",
             "7d",
@@ -365,7 +353,6 @@ impl Config {
             asks_max,
             asks_per_day,
             new_merchants,
-            learn_limits,
             link_patience,
             keep,
             log,

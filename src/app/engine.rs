@@ -140,7 +140,7 @@ impl App {
             hold_new: config.new_merchants == NewMerchants::Held,
             stuck_after: STUCK_AFTER,
             messages,
-            learns: config.learn_limits,
+            learns: ready.limits.learn(),
         };
         Patrol::new(self.store.clone(), ready.wire.clone(), ready.platform.clone(), settings, ready.stop.child_token())
     }

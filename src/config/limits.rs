@@ -40,6 +40,7 @@ impl fmt::Display for LimitSetting {
 pub struct Limits {
     platform: HashMap<Endpoint, LimitSetting>,
     merchant: HashMap<Endpoint, LimitSetting>,
+    learn: bool,
 }
 
 impl Limits {
@@ -55,6 +56,12 @@ impl Limits {
         self.merchant.get(&endpoint).copied().unwrap_or(LimitSetting::Unlimited)
     }
 
+    /// Whether WeChat is asked about its limits, and a limit that is set too high is tightened by its answers.
+    #[must_use]
+    pub fn learn(&self) -> bool {
+        self.learn
+    }
+
     /// The same with one of them replaced: that of each merchant, or that of the platform as a whole.
     #[must_use]
     pub fn with(mut self, endpoint: Endpoint, per_merchant: bool, setting: LimitSetting) -> Self {
@@ -64,7 +71,17 @@ impl Limits {
     }
 
     pub(super) fn read<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Self {
-        let mut limits = Self { platform: HashMap::new(), merchant: HashMap::new() };
+        let learn = reader.or_default(
+            "WXPATROL_LEARN_LIMITS",
+            "on",
+            "on: WeChat is asked about its limits for a few merchants a day, and its answers tighten limits that are set too high",
+            |text| match text {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("must be on or off".to_owned()),
+            },
+        );
+        let mut limits = Self { platform: HashMap::new(), merchant: HashMap::new(), learn };
         for &endpoint in Endpoint::ALL {
             let defaults = defaults(endpoint);
             let name = format!("WXPATROL_LIMIT_{}", endpoint.name().to_uppercase());

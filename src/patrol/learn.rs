@@ -53,6 +53,7 @@ fn told_by(endpoint: Endpoint) -> Option<CheckName> {
         | Endpoint::ApiAuthorizerToken
         | Endpoint::ApiGetAuthorizerList
         | Endpoint::ApiGetAuthorizerInfo
+        | Endpoint::ApiQueryAuth
         | Endpoint::ApiStartPushTicket
         | Endpoint::QuotaGet => None,
     }

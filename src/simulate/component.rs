@@ -3,14 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use serde_json::json;
-
 use super::answer::{Asked, Bearer};
 use super::endpoint::{Endpoint, Wants};
 use super::gauge::hold;
 use super::merchant::Mark;
 use super::plan::Kind;
-use super::world::{ScriptedQuota, World};
+use super::world::World;
 
 fn check_component(world: &World, asked: &Asked<'_>) -> Result<(), i64> {
     match asked.component_appid.as_deref() {
@@ -215,9 +213,9 @@ pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) ->
         return Err(76022);
     }
     if let Some(Bearer::Account { place, .. }) = bearer
-        && let Some(quota) = hold(&world.quotas).get(&(place, endpoint))
+        && let Some(quota) = hold(&world.script.quotas).get(&(place, endpoint))
     {
-        return Ok(scripted(*quota));
+        return Ok(quota.answer());
     }
     let used = world.gauge(endpoint).arrived();
     let daily_limit = 10_000_000_u64.max(used);
@@ -231,17 +229,4 @@ pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) ->
     }
     body.push('}');
     Ok(body)
-}
-
-fn scripted(quota: ScriptedQuota) -> String {
-    let mut body = json!({"errcode": 0, "errmsg": "ok"});
-    if let Some((limit, used)) = quota.day {
-        body["quota"] = json!({"daily_limit": limit, "used": used, "remain": limit.saturating_sub(used)});
-    }
-    for (name, rate) in [("rate_limit", quota.rate), ("component_rate_limit", quota.component_rate)] {
-        if let Some((calls, seconds)) = rate {
-            body[name] = json!({"call_count": calls, "refresh_second": seconds});
-        }
-    }
-    body.to_string()
 }

@@ -15,8 +15,9 @@ use super::link::LinkMode;
 use super::oddity::Rule;
 use super::platforms::Platforms;
 use super::push::{Push, ReceiverUrl};
+use super::quota::ScriptedQuota;
 use super::wire;
-use super::world::{ScriptedQuota, World, WorldError};
+use super::world::{World, WorldError};
 
 /// Why a control call was refused, said in the answer.
 enum Refusal {

@@ -75,6 +75,7 @@ mod parcel;
 mod plan;
 mod platforms;
 mod push;
+mod quota;
 mod readout;
 pub mod sealing;
 mod spoil;
@@ -100,8 +101,9 @@ pub use merchant::MerchantCard;
 pub use oddity::{Oddity, Rule};
 pub use plan::{Kind, Plan};
 pub use push::{Fault, Push, Pushed, ReceiverUrl};
+pub use quota::ScriptedQuota;
 pub use readout::Readout;
-pub use world::{ScriptedQuota, World, WorldError};
+pub use world::{World, WorldError};
 
 use platforms::Platforms;
 

@@ -3,12 +3,11 @@
 //! Each merchant has its own short-held lock and no function holds two of them. The simulated clock is the time since
 //! the start plus a shift; tokens, cool-downs and records live by it, limits and arrival times by the real one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -44,18 +43,6 @@ pub enum WorldError {
     NothingToReplay,
 }
 
-/// The figures that `openapi/quota/get` gives of one merchant's endpoint; what is absent is left out of the answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScriptedQuota {
-    /// Calls a day, and how many of them are used.
-    pub day: Option<(u64, u64)>,
-    /// `rate_limit`: calls in so many seconds.
-    pub rate: Option<(u64, u64)>,
-    /// `component_rate_limit`: calls in so many seconds.
-    pub component_rate: Option<(u64, u64)>,
-}
-
 /// Scripting and read-out of one platform of a running simulation. Everything here is reachable over HTTP as well, see the module's table.
 pub struct World {
     pub(super) plan: Plan,
@@ -65,7 +52,6 @@ pub struct World {
     pub(super) withdrawn: RwLock<BTreeSet<u32>>,
     pub(super) gauges: [Gauge; Endpoint::ALL.len()],
     pub(super) script: Script,
-    pub(super) quotas: Mutex<HashMap<(u32, Endpoint), ScriptedQuota>>,
     pub(super) component: Mutex<Numbered>,
     pub(super) component_fetches: AtomicU64,
     pub(super) ticket_pushed: AtomicBool,
@@ -102,7 +88,6 @@ impl World {
             withdrawn: RwLock::default(),
             gauges,
             script: Script::default(),
-            quotas: Mutex::default(),
             component: Mutex::default(),
             component_fetches: AtomicU64::new(0),
             ticket_pushed: AtomicBool::new(false),
@@ -276,20 +261,6 @@ impl World {
     /// Takes all rules back. Calls that hang already go on hanging.
     pub fn clear_script(&self) {
         self.script.clear();
-    }
-
-    /// What `openapi/quota/get` says of this merchant's endpoint from now on; `None`: what is counted here.
-    ///
-    /// # Errors
-    /// When the merchant is unknown.
-    pub fn set_quota(&self, appid: &str, endpoint: Endpoint, quota: Option<ScriptedQuota>) -> Result<(), WorldError> {
-        let key = (self.place(appid)?, endpoint);
-        let mut quotas = hold(&self.quotas);
-        match quota {
-            Some(quota) => quotas.insert(key, quota),
-            None => quotas.remove(&key),
-        };
-        Ok(())
     }
 
     /// The administrator has bound a phone.
