@@ -25,7 +25,7 @@ use url::Url;
 
 pub use cadence::Cadence;
 pub use fault::{ConfigError, Fault};
-pub use limits::{LimitSetting, Limits, limit, limit_name};
+pub use limits::{LimitSetting, Limits, limit, limit_name, merchant_limit};
 pub use policy::{Missed, Overlap, SchedulePolicy, schedule_names};
 pub use reader::{Setting, Source};
 pub use receiver::ReceiverSettings;

@@ -30,9 +30,10 @@ pub struct Ready {
 }
 
 impl Ready {
-    fn platform_limits(&self) -> HashMap<Endpoint, Limit> {
+    /// The limits that are enforced, or those that are only counted.
+    fn platform_limits(&self, shadow: bool) -> HashMap<Endpoint, Limit> {
         let limit = |endpoint: &Endpoint| Some((*endpoint, self.limits.platform(*endpoint).limit()?));
-        Endpoint::ALL.iter().filter_map(limit).collect()
+        Endpoint::ALL.iter().filter_map(limit).filter(|(_, limit)| limit.shadow() == shadow).collect()
     }
 
     fn merchant_limits(&self) -> HashMap<Endpoint, Limit> {
@@ -130,7 +131,8 @@ impl App {
         let settings = PatrolSettings {
             calls_max: config.calls_max,
             call_deadline: CALL_DEADLINE,
-            limits: ready.platform_limits(),
+            limits: ready.platform_limits(false),
+            shadows: ready.platform_limits(true),
             merchant_limits: ready.merchant_limits(),
             ask_policy: self.policy(CheckName::Ask).unwrap_or_else(silence),
             invite_policy: self.policy(CheckName::Invite).unwrap_or_else(silence),
@@ -138,6 +140,7 @@ impl App {
             hold_new: config.new_merchants == NewMerchants::Held,
             stuck_after: STUCK_AFTER,
             messages,
+            learns: ready.limits.learn(),
         };
         Patrol::new(self.store.clone(), ready.wire.clone(), ready.platform.clone(), settings, ready.stop.child_token())
     }

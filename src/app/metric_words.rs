@@ -15,6 +15,16 @@ pub(super) fn describe() {
         Unit::Count,
         "Pushes to the event URL, by outcome: kept, changes_nothing, or why refused"
     );
+    describe_counter!(
+        "wxpatrol_quota_questions_total",
+        Unit::Count,
+        "Questions to WeChat about its limits, by platform, endpoint and class"
+    );
+    describe_gauge!(
+        "wxpatrol_limit_shadow_held_back_today",
+        Unit::Count,
+        "Calls of today, of all processes, that a limit in shadow would have held back, by platform and endpoint"
+    );
     describe_gauge!("wxpatrol_database_away", Unit::Count, "1 while Postgres does not answer");
     describe_gauge!(
         "wxpatrol_platform_halted",

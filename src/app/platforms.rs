@@ -59,7 +59,8 @@ impl Member {
             let (name, limit) = text.split_once('=').unwrap_or((text, ""));
             // A limit that only a newer program knows is that program's to keep.
             let Ok((endpoint, per_merchant)) = config::limit_name(name) else { continue };
-            let limit = config::limit(limit).map_err(|rule| {
+            let rule = if per_merchant { config::merchant_limit } else { config::limit };
+            let limit = rule(limit).map_err(|rule| {
                 let appid = self.appid();
                 AppError::Input(format!(
                     "the limit {text:?} of the platform {appid} {rule}; set it again with `wxpatrol platform add {appid} --limit {name}=...`"

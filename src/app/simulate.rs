@@ -5,7 +5,6 @@ use tokio_util::sync::CancellationToken;
 use super::{AppError, Exit};
 use crate::{
     cli::Simulate,
-    domain::limit::Per,
     simulate::{Plan, ReceiverUrl, SimulatedWechat},
 };
 
@@ -21,13 +20,13 @@ pub(super) async fn serve(flags: &Simulate, stop: CancellationToken) -> Result<E
         ..Plan::default()
     };
     for limit in &flags.limits {
-        if limit.limit.per() != Per::Second {
+        let Some(per_second) = limit.limit.plain_per_second() else {
             return Err(AppError::Input(format!(
                 "the simulated WeChat counts calls a second: write --limit {}=N/s",
                 limit.endpoint.name()
             )));
-        }
-        plan.limits.insert(limit.endpoint.name().to_owned(), limit.limit.count());
+        };
+        plan.limits.insert(limit.endpoint.name().to_owned(), per_second);
     }
     let settings = [
         ("WXPATROL_COMPONENT_APPID", plan.component_appid.clone()),

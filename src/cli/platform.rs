@@ -121,6 +121,7 @@ impl FromStr for OwnLimit {
         let (endpoint, per_merchant) = config::limit_name(name.trim())?;
         let limit = match limit.trim() {
             "default" => None,
+            limit if per_merchant => Some(config::merchant_limit(limit)?.to_string()),
             limit => Some(config::limit(limit)?.to_string()),
         };
         Ok(Self { endpoint, per_merchant, limit })

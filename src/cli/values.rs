@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_limit_of_an_endpoint_names_both() {
         let limit: EndpointLimit = "checkmobile=50/s".parse().unwrap();
-        assert_eq!((limit.endpoint, limit.limit.count()), (Endpoint::CheckMobile, 50));
+        assert_eq!((limit.endpoint, limit.limit.plain_per_second()), (Endpoint::CheckMobile, Some(50)));
         for text in ["50/s", "nowhere=50/s", "checkmobile=", "checkmobile=0/s"] {
             assert!(text.parse::<EndpointLimit>().is_err(), "{text}");
         }

@@ -40,6 +40,7 @@ impl fmt::Display for LimitSetting {
 pub struct Limits {
     platform: HashMap<Endpoint, LimitSetting>,
     merchant: HashMap<Endpoint, LimitSetting>,
+    learn: bool,
 }
 
 impl Limits {
@@ -55,6 +56,12 @@ impl Limits {
         self.merchant.get(&endpoint).copied().unwrap_or(LimitSetting::Unlimited)
     }
 
+    /// Whether WeChat is asked about its limits, and a limit that is set too high is tightened by its answers.
+    #[must_use]
+    pub fn learn(&self) -> bool {
+        self.learn
+    }
+
     /// The same with one of them replaced: that of each merchant, or that of the platform as a whole.
     #[must_use]
     pub fn with(mut self, endpoint: Endpoint, per_merchant: bool, setting: LimitSetting) -> Self {
@@ -64,7 +71,17 @@ impl Limits {
     }
 
     pub(super) fn read<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Self {
-        let mut limits = Self { platform: HashMap::new(), merchant: HashMap::new() };
+        let learn = reader.or_default(
+            "WXPATROL_LEARN_LIMITS",
+            "on",
+            "on: WeChat is asked about its limits for a few merchants a day, and its answers tighten limits that are set too high",
+            |text| match text {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("must be on or off".to_owned()),
+            },
+        );
+        let mut limits = Self { platform: HashMap::new(), merchant: HashMap::new(), learn };
         for &endpoint in Endpoint::ALL {
             let defaults = defaults(endpoint);
             let name = format!("WXPATROL_LIMIT_{}", endpoint.name().to_uppercase());
@@ -80,7 +97,7 @@ impl Limits {
             limits.platform.insert(endpoint, platform);
             if let Some(default) = defaults.merchant {
                 let meaning = format!("calls to {} for one merchant", endpoint.name());
-                let merchant = reader.or_default(&format!("{name}_MERCHANT"), default, &meaning, limit);
+                let merchant = reader.or_default(&format!("{name}_MERCHANT"), default, &meaning, merchant_limit);
                 limits.merchant.insert(endpoint, merchant);
             }
         }
@@ -123,9 +140,26 @@ pub fn limit(text: &str) -> Result<LimitSetting, String> {
     if text == UNLIMITED {
         return Ok(LimitSetting::Unlimited);
     }
-    text.parse()
-        .map(LimitSetting::Limited)
-        .map_err(|_| "must be unlimited, or a count and a unit: 200/s, 300/min, 10000/day, 200/s burst 20".to_owned())
+    text.parse().map(LimitSetting::Limited).map_err(|_| {
+        "must be unlimited, or a count above zero and a unit: 200/s, 300/min, 10000/day, 200/s burst 20, or a rate and a \
+         count a day (5/s, 10000/day); the word shadow after it counts and holds nothing back"
+            .to_owned()
+    })
+}
+
+/// A merchant's limit is kept by spacing that merchant's own calls: nothing counts them, so there is no shadow.
+///
+/// # Errors
+///
+/// The rule, when the text is no limit of a merchant.
+pub fn merchant_limit(text: &str) -> Result<LimitSetting, String> {
+    match limit(text)? {
+        LimitSetting::Limited(limit) if limit.shadow() => {
+            Err("must not be in shadow: only a limit of the whole platform can be counted without being enforced"
+                .to_owned())
+        }
+        setting => Ok(setting),
+    }
 }
 
 /// What a limit is set for, as `checkmobile`, or `checkmobile_merchant` for that of each merchant: the names of the

@@ -148,6 +148,19 @@ impl CallError {
         }
     }
 
+    /// Whether WeChat said that this merchant's endpoint is to be left alone for a time. A refresh that was slowed down
+    /// says nothing of the endpoint that the token was for, and the month's room for links of one principal (89016) or of
+    /// others (89017) is used up for some pairs of the account only.
+    #[must_use]
+    pub fn closes_merchant(&self) -> bool {
+        match self {
+            Self::Refused { class: Class::QuotaMinute | Class::QuotaDay | Class::QuotaMonth, errcode, .. } => {
+                !matches!(errcode, 89_016 | 89_017)
+            }
+            _ => false,
+        }
+    }
+
     /// WeChat's code, when WeChat answered with one.
     #[must_use]
     pub fn errcode(&self) -> Option<i64> {

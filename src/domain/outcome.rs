@@ -182,6 +182,8 @@ pub struct CallRecord {
     pub latency: Duration,
     /// In words fit for a table, when the call failed.
     pub detail: Option<String>,
+    /// WeChat said that this merchant's endpoint is to be left alone until then.
+    pub closes_until: Option<DateTime<Utc>>,
 }
 
 /// Everything that is recorded about one claim, in one transaction.

@@ -213,6 +213,9 @@ pub enum Slice {
         wait: Duration,
         /// Time from slot to slot, in force for this slice.
         interval: Duration,
+        /// How long from the answer the slots may be used, when they have no time of their own (a count a day alone);
+        /// `None`: each slot at its time, or it is lost.
+        good_for: Option<Duration>,
     },
     /// Enough slots are handed out already: ask again after `wait`.
     Later {
@@ -232,4 +235,8 @@ pub trait SliceSource: Send + Sync {
     /// Takes up to `wanted` (at least 1) slots of a platform's endpoint. A slice that is not used expires; nothing is
     /// handed back.
     async fn take_slice(&self, platform: PlatformId, endpoint: Endpoint, wanted: u32) -> Result<Slice, PortError>;
+
+    /// Counts calls that were made under a limit in shadow, within the last quarter of a second, and answers how many of
+    /// today's, over all processes, the limit would have held back. Not to be repeated: it counts them again.
+    async fn count_in_shadow(&self, platform: PlatformId, endpoint: Endpoint, calls: u32) -> Result<u64, PortError>;
 }

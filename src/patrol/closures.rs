@@ -1,5 +1,6 @@
-//! Limit answers. One merchant's "slow down" is that merchant's own; when three merchants hear it within ten seconds the
-//! platform's limit is meant, and the endpoint closes for every process until the next minute.
+//! Limit answers. One merchant's "slow down" is that merchant's own, and its record closes that merchant's endpoint; when
+//! three merchants hear it within ten seconds the platform's limit is meant, and the endpoint closes for every process until
+//! the next minute, and opens at a slower pace. A day's or a month's quota is always a merchant's own.
 
 use std::{
     collections::HashMap,
@@ -76,7 +77,7 @@ impl Inner {
             "WeChat says slow down; the endpoint is closed"
         );
         let reason = "several merchants were told to slow down";
-        if let Err(error) = self.store.close_endpoint(self.platform.id, endpoint, until, errcode, reason).await {
+        if let Err(error) = self.store.close_endpoint(self.platform.id, endpoint, until, errcode, reason, true).await {
             tracing::warn!(%error, "the closure could not be written; this process keeps it alone");
         }
     }

@@ -173,6 +173,7 @@ async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: us
         merchants,
         lease: lease(inner, check.endpoint()),
         suspects,
+        merchant_interval: inner.merchant_interval(check.endpoint()),
     };
     inner.progress.book_under(wanted.run);
     match inner.store.claim(wish).await {
@@ -325,18 +326,19 @@ async fn dispatch(
 ) {
     let endpoint = inner.checks[index].name().endpoint();
     while let Some(way) = ways.recv().await {
-        let Some(slot) = admit(&inner, endpoint, &way, &settled).await else { continue };
+        let Some(slot) = admit(&inner, endpoint, &way, ways.len(), &settled).await else { continue };
         if let Err(lost) = jobs.send(Job { check: index, way, slot }).await {
             hand_back(&inner, &lost.0.way.claim, &settled, Outcome::Back).await;
         }
     }
 }
 
-/// Waits for the limit, then for a slot. `None`: the claim went back.
+/// Waits for the limit, then for a slot. `None`: the claim went back. So many claims follow.
 async fn admit(
     inner: &Arc<Inner>,
     endpoint: Endpoint,
     way: &Way,
+    following: usize,
     settled: &mpsc::Sender<Settled>,
 ) -> Option<OwnedSemaphorePermit> {
     loop {
@@ -346,7 +348,7 @@ async fn admit(
         }
         let permit = tokio::select! {
             () = inner.stop.cancelled() => continue,
-            permit = inner.wire.pace().permit(inner.platform.id, endpoint) => permit,
+            permit = inner.wire.pace().permit_before(inner.platform.id, endpoint, following) => permit,
         };
         let permit = match permit {
             Ok(permit) => permit,

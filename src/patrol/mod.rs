@@ -6,6 +6,7 @@
 //! callers  take the step of one claim after another                            (a task for each slot)
 //! step     intends, calls, judges and settles one claim
 //! recorder records settled claims in batches                                   (one task)
+//! learn    says and hears what limits hold, and asks WeChat about them         (one task)
 //! close    closes runs that have nothing left, with their coverage             (the board's task)
 //! ```
 //!
@@ -19,6 +20,7 @@ mod close;
 mod closures;
 mod halt;
 mod lane;
+mod learn;
 pub mod progress;
 mod recorder;
 mod recovery;
@@ -54,6 +56,8 @@ pub struct PatrolSettings {
     pub call_deadline: Duration,
     /// The limits of the platform's endpoints; an endpoint without one is not limited.
     pub limits: std::collections::HashMap<Endpoint, Limit>,
+    /// Limits of the platform's endpoints that are counted and not enforced; none of them is in `limits`.
+    pub shadows: std::collections::HashMap<Endpoint, Limit>,
     /// The limits of one merchant on an endpoint.
     pub merchant_limits: std::collections::HashMap<Endpoint, Limit>,
     /// What limits asks.
@@ -68,6 +72,8 @@ pub struct PatrolSettings {
     pub stuck_after: Duration,
     /// Whether this process messages people at all; `false` for a dry run.
     pub messages: bool,
+    /// Whether WeChat is asked about its limits.
+    pub learns: bool,
 }
 
 /// The engine of one process and platform. Clones share it.
@@ -90,6 +96,7 @@ struct Inner {
     slow_downs: closures::SlowDowns,
     closed: closures::ClosedHere,
     leases: beats::Leases,
+    heard: learn::Heard,
     recovery: recovery::Recovery,
     progress: Progress,
     /// Something was recorded: a lane that was dry may find work.
@@ -127,6 +134,7 @@ impl Patrol {
             slow_downs: closures::SlowDowns::default(),
             closed: closures::ClosedHere::default(),
             leases: beats::Leases::default(),
+            heard: learn::Heard::default(),
             recovery: recovery::Recovery::default(),
             progress: Progress::default(),
             recorded: Notify::new(),
@@ -169,6 +177,15 @@ impl Patrol {
         self.inner.stop.cancel();
     }
 
+    /// Asks WeChat what is left of today's questions about its limits, and answers how many were asked. The engine does so
+    /// by itself while it works. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn ask_quotas(&self) -> Result<u32, StoreError> {
+        learn::ask(&self.inner).await
+    }
+
     /// Works on every open run, and answers how the run ended that it was to wait for. Postgres may be away meanwhile:
     /// the work goes on when it is back.
     ///
@@ -190,6 +207,7 @@ impl Patrol {
         drop((settled, jobs));
         tasks.spawn(recovery::run(Arc::clone(inner)));
         tasks.spawn(beats::run(Arc::clone(inner)));
+        tasks.spawn(learn::run(Arc::clone(inner)));
         let ended = board::keep(inner, &board, until).await;
         let (ended, stuck) = match ended {
             Kept::Ended(state, reason) => (Some((state, reason)), None),
@@ -204,6 +222,7 @@ impl Patrol {
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder ended in a bug; what it had not recorded comes due again by itself");
         }
+        inner.wire.pace().settle().await;
         match inner.store.return_leases(inner.platform.id).await {
             Ok(0) => {}
             Ok(items) => tracing::info!(items, "leases went back"),

@@ -82,10 +82,14 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
             if class != Class::Halt {
                 inner.platform_works().await;
             }
+            let mut call = record(result.as_ref().err(), answer.rid, answer.latency);
+            if result.as_ref().is_err_and(CallError::closes_merchant) {
+                call.closes_until = verdict.outcome.due_at();
+            }
             Settled {
                 outcome: verdict.outcome,
                 finding: verdict.finding,
-                call: Some(record(result.as_ref().err(), answer.rid, answer.latency)),
+                call: Some(call),
                 intent: message.map(|message| (message.number, intent_outcome(result.as_ref().err()))),
                 free_at: free_at(inner, claim.key.check, moment.now),
                 ..unsent(claim, Outcome::Back)
@@ -153,13 +157,11 @@ pub(super) async fn failed(
         // One merchant alone says so: its own tries are bounded.
         None => settle::settle_alone(tried),
     };
-    Settled {
-        outcome,
-        call: Some(record(Some(error), error.rid().map(str::to_owned), latency)),
-        intent,
-        free_at: free_at(inner, check, now),
-        ..unsent(claim, Outcome::Back)
+    let mut call = record(Some(error), error.rid().map(str::to_owned), latency);
+    if error.closes_merchant() {
+        call.closes_until = outcome.due_at();
     }
+    Settled { outcome, call: Some(call), intent, free_at: free_at(inner, check, now), ..unsent(claim, Outcome::Back) }
 }
 
 /// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
@@ -207,11 +209,12 @@ fn record(error: Option<&CallError>, rid: Option<String>, latency: Duration) -> 
         rid: error.and_then(|error| error.rid().map(str::to_owned)).or(rid),
         latency,
         detail: error.map(ToString::to_string),
+        closes_until: None,
     }
 }
 
 /// When the merchant's own limit on the check's endpoint allows the next call.
 fn free_at(inner: &Inner, check: CheckName, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let interval = inner.settings.merchant_limits.get(&check.endpoint())?.interval()?;
+    let interval = Some(inner.merchant_interval(check.endpoint())).filter(|interval| !interval.is_zero())?;
     Some(now + TimeDelta::from_std(interval).unwrap_or_default())
 }

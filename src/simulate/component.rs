@@ -200,7 +200,7 @@ pub(super) fn authorizer_info(world: &World, asked: &Asked<'_>) -> Result<String
     Ok(body)
 }
 
-/// Counts are those of the whole platform: the simulator keeps none by merchant and endpoint.
+/// Counts are those of the whole platform, unless figures are scripted: the simulator keeps none by merchant and endpoint.
 pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) -> Result<String, i64> {
     let path = asked.cgi_path.as_deref().filter(|path| path.starts_with('/')).ok_or(76003)?;
     let endpoint = Endpoint::from_path(path).ok_or(76021)?;
@@ -211,6 +211,11 @@ pub(super) fn quota(world: &World, asked: &Asked<'_>, bearer: Option<Bearer>) ->
     };
     if !fits {
         return Err(76022);
+    }
+    if let Some(Bearer::Account { place, .. }) = bearer
+        && let Some(quota) = hold(&world.script.quotas).get(&(place, endpoint))
+    {
+        return Ok(quota.answer());
     }
     let used = world.gauge(endpoint).arrived();
     let daily_limit = 10_000_000_u64.max(used);

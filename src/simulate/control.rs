@@ -15,6 +15,7 @@ use super::link::LinkMode;
 use super::oddity::Rule;
 use super::platforms::Platforms;
 use super::push::{Push, ReceiverUrl};
+use super::quota::ScriptedQuota;
 use super::wire;
 use super::world::{World, WorldError};
 
@@ -74,6 +75,13 @@ struct CallbackOf {
 struct Limit {
     endpoint: Endpoint,
     per_second: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct QuotaOf {
+    appid: String,
+    endpoint: Endpoint,
+    quota: Option<ScriptedQuota>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +212,10 @@ async fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal
         "limit" => {
             let Limit { endpoint, per_second } = parse(body)?;
             world.set_limit(endpoint, per_second);
+        }
+        "quota" => {
+            let QuotaOf { appid, endpoint, quota } = parse(body)?;
+            world.set_quota(&appid, endpoint, quota)?;
         }
         "reset_counts" => world.reset_counts(),
         "bind_phone" => world.bind_phone(&parse::<Of>(body)?.appid)?,

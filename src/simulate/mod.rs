@@ -43,6 +43,7 @@
 //! | `POST record_arrivals` | `{"on"}` | keep arrival times |
 //! | `POST latency` | `{"seconds": 0.05}` | slept before every answer |
 //! | `POST limit` | `{"endpoint", "per_second"}` | 45011 beyond it; `null`: no limit |
+//! | `POST quota` | `{"appid", "endpoint", "quota": {"day": [5000, 12], "rate": [500, 60], "component_rate": [300, 60]}}` | what `quota/get` says of this merchant; without `quota` what is counted |
 //! | `POST reset_counts` | | forgets counts and arrival times |
 //! | `POST bind_phone` | `{"appid"}` | the mini program has a phone |
 //! | `POST unbind_phone` | `{"appid"}` | it has none |
@@ -74,6 +75,7 @@ mod parcel;
 mod plan;
 mod platforms;
 mod push;
+mod quota;
 mod readout;
 pub mod sealing;
 mod spoil;
@@ -99,6 +101,7 @@ pub use merchant::MerchantCard;
 pub use oddity::{Oddity, Rule};
 pub use plan::{Kind, Plan};
 pub use push::{Fault, Push, Pushed, ReceiverUrl};
+pub use quota::ScriptedQuota;
 pub use readout::Readout;
 pub use world::{World, WorldError};
 

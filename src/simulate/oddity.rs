@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::Endpoint;
 use super::plan::Plan;
+use super::quota::Quotas;
 
 /// One way in which an answer is odd. In JSON for example `"reset"`, `{"errcode": -1}`, `{"delay_ms": 1500}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +173,8 @@ type Key = (Option<u32>, Option<Endpoint>);
 pub(super) struct Script {
     written: AtomicBool,
     lines: RwLock<HashMap<Key, VecDeque<Line>>>,
+    /// Figures of quotas by merchant and endpoint; they stay when the rules are taken back.
+    pub(super) quotas: Quotas,
 }
 
 impl Script {

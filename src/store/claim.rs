@@ -28,6 +28,8 @@ pub struct ClaimWish<'a> {
     pub lease: Duration,
     /// Claim suspects (items that lost their process on two claims in a row), and only them; they should be few at a time.
     pub suspects: bool,
+    /// From call to call of one merchant: what a dead process may have called last is not called again before.
+    pub merchant_interval: Duration,
 }
 
 /// A leased item.
@@ -87,6 +89,7 @@ impl Store {
             query = query.bind(gate.name());
         }
         query = query.bind(wish.suspects);
+        query = query.bind(wish.merchant_interval.as_secs_f64());
         let mut transaction = self.begin_by_key().await?;
         let rows = query.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;

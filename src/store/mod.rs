@@ -15,6 +15,7 @@ pub mod identity;
 pub mod intend;
 pub mod keys;
 pub mod lease;
+pub mod limits;
 pub mod listing;
 pub mod merchants;
 pub mod migrate;

@@ -31,6 +31,9 @@ pub struct RecordContext {
 
 /// Whether recording this claim may write another item of its merchant.
 fn wakes_others(claim: &Settled) -> bool {
+    if claim.call.as_ref().is_some_and(|call| call.closes_until.is_some()) {
+        return true;
+    }
     match &claim.finding {
         Some(Finding::Phone(state)) => claim.key.check == CheckName::Ask || *state == PhoneState::Missing,
         Some(Finding::Links { .. } | Finding::Invite(_)) => true,
@@ -55,6 +58,7 @@ impl Store {
         self.write_intents(&mut transaction, context, batch).await?;
         self.write_failures(&mut transaction, context, &applied).await?;
         self.write_withdrawn(&mut transaction, context, &applied).await?;
+        self.write_closures(&mut transaction, context.platform, &applied).await?;
         transaction.commit().await?;
         Ok(Recorded { written })
     }

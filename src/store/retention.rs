@@ -29,6 +29,10 @@ const EVENTS_DAYS: i32 = 90;
 const PUSHES_HOURS: i32 = 1;
 /// Day counts of messages and calls: only today's decides anything.
 const DAY_COUNTS_DAYS: i32 = 90;
+/// What WeChat said about quotas: only the last two days' answers decide anything.
+const QUOTAS_DAYS: i32 = 90;
+/// Closures of merchants' endpoints, after their end.
+const MERCHANT_CLOSURES_DAYS: i32 = 1;
 
 /// Rows deleted by one statement, at most.
 const BATCH: i64 = 5_000;
@@ -52,6 +56,8 @@ pub struct Retired {
     pub events: u64,
     /// Signatures of taken pushes.
     pub pushes: u64,
+    /// What WeChat said about quotas, and closures of merchants' endpoints that ended.
+    pub quotas: u64,
 }
 
 impl Store {
@@ -65,6 +71,9 @@ impl Store {
             self.retire_batches(include_str!("sql/retire_callback_snapshots.sql"), keep.changes_days).await?;
         let messages = self.retire_batches(include_str!("sql/retire_message_days.sql"), DAY_COUNTS_DAYS).await?;
         let calls = self.retire_batches(include_str!("sql/retire_call_days.sql"), DAY_COUNTS_DAYS).await?;
+        let quotas = self.retire_batches(include_str!("sql/retire_quotas.sql"), QUOTAS_DAYS).await?;
+        let closures = include_str!("sql/retire_merchant_closures.sql");
+        let closures = self.retire_batches(closures, MERCHANT_CLOSURES_DAYS).await?;
         Ok(Retired {
             runs: self.retire_batches(include_str!("sql/retire_runs.sql"), keep.runs_days).await?,
             failures: self.retire_batches(include_str!("sql/retire_failures.sql"), keep.failures_days).await?,
@@ -74,6 +83,7 @@ impl Store {
             hold_events: self.retire_batches(include_str!("sql/retire_hold_events.sql"), keep.changes_days).await?,
             events: self.retire_batches(include_str!("sql/retire_events.sql"), EVENTS_DAYS).await?,
             pushes: self.retire_batches(include_str!("sql/retire_pushes.sql"), PUSHES_HOURS).await?,
+            quotas: quotas + closures,
         })
     }
 

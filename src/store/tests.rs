@@ -3,6 +3,7 @@
 mod events;
 mod foreign;
 mod keys;
+mod limits;
 mod listing;
 mod operator;
 mod platforms;
@@ -65,6 +66,7 @@ const SEED: &str = "
     update merchant set event_at = '2026-11-21' where appid = 'wxoa';
     insert into closure (platform_id, endpoint, closed_until, slow_until, since, errcode, reason) values
         (1, 'wxamplink', clock() + interval '1 h', clock() + interval '2 h', clock(), 45011, 'told to slow down');
+    insert into merchant_closure values (1, 'wxmini1', 'checkmobile', clock() + interval '1 h', clock(), 'quota_day', 45009);
     insert into hold (platform_id, check_name, reason, created_at) values (1, 'invite', 'long ago', clock() - interval '31 days');
     insert into run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, state, ended_at) values
         ('00000000-0000-0000-0000-00000000000a', 1, 'phone', clock(), '{phone,ask}', clock(), clock(), 'complete', clock());

@@ -237,7 +237,11 @@ pub(super) struct Plenty;
 #[async_trait]
 impl SliceSource for Plenty {
     async fn take_slice(&self, _: PlatformId, _: Endpoint, wanted: u32) -> Result<Slice, PortError> {
-        Ok(Slice::Granted { count: wanted, wait: Duration::ZERO, interval: Duration::from_micros(10) })
+        Ok(Slice::Granted { count: wanted, wait: Duration::ZERO, interval: Duration::from_micros(10), good_for: None })
+    }
+
+    async fn count_in_shadow(&self, _: PlatformId, _: Endpoint, _: u32) -> Result<u64, PortError> {
+        Ok(0)
     }
 }
 

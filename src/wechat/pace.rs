@@ -10,6 +10,7 @@ mod lane;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,18 +53,31 @@ pub struct Pace {
     config: PaceConfig,
     /// One for each platform and limited endpoint that was ever asked for.
     lanes: Mutex<HashMap<(PlatformId, Endpoint), Arc<Lane>>>,
+    /// Processes that share the limits, this one included, as last heard.
+    sharers: Arc<AtomicU32>,
 }
 
 impl Pace {
     /// A pace over the limits that all processes share.
     #[must_use]
     pub fn new(source: Arc<dyn SliceSource>, config: PaceConfig) -> Self {
-        Self { source, config, lanes: Mutex::default() }
+        Self { source, config, lanes: Mutex::default(), sharers: Arc::new(AtomicU32::new(1)) }
     }
 
     /// Waits for the next slot. Waiters are served in order; dropping the future gives the place up and wastes nothing
     /// but, at most, one slot. An unlimited endpoint answers at once, without asking anybody, unless it is closed here.
     pub async fn permit(&self, platform: PlatformId, endpoint: Endpoint) -> Result<Permit, Closed> {
+        self.permit_before(platform, endpoint, 0).await
+    }
+
+    /// The same for a caller that knows how many more permits it wants right after this one: slices are as large as the
+    /// work is.
+    pub async fn permit_before(
+        &self,
+        platform: PlatformId,
+        endpoint: Endpoint,
+        following: usize,
+    ) -> Result<Permit, Closed> {
         let lane = match self.config.get(&endpoint).copied().flatten() {
             Some(_) => self.lane(platform, endpoint),
             // An unlimited endpoint has a lane only after it was closed.
@@ -72,7 +86,22 @@ impl Pace {
                 None => return Ok(Permit { good_until: None }),
             },
         };
-        lane.permit().await
+        lane.permit(following).await
+    }
+
+    /// How many processes share the limits, this one included. While the source is silent nobody takes more than such a
+    /// share, and half of the limit at most.
+    pub fn share_among(&self, processes: u32) {
+        self.sharers.store(processes.max(1), Ordering::Relaxed);
+    }
+
+    /// Counts what limits in shadow have seen and nobody has counted yet. For an orderly end; may be repeated.
+    pub async fn settle(&self) {
+        let lanes: Vec<Arc<Lane>> =
+            self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for lane in lanes {
+            lane.count_shadow().await;
+        }
     }
 
     /// Closes an endpoint for this process: everyone who waits is told so at once. A shorter closure does not shorten a
@@ -89,7 +118,7 @@ impl Pace {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry((platform, endpoint)).or_insert_with(|| {
             let limit = self.config.get(&endpoint).copied().flatten();
-            Arc::new(Lane::new(platform, endpoint, limit, Arc::clone(&self.source)))
+            Arc::new(Lane::new(platform, endpoint, limit, Arc::clone(&self.source), Arc::clone(&self.sharers)))
         });
         Arc::clone(lane)
     }

@@ -89,6 +89,16 @@ async fn wrong_settings_are_refused_all_at_once_with_name_rule_and_example() {
     let world = known().await.with("WXPATROL_LIMIT_CHECKMOBILE", "fast").with("WXPATROL_LEASE", "5s");
     let words = ["WXPATROL_LIMIT_CHECKMOBILE", "200/s", "WXPATROL_LEASE", "30s"];
     assert_refused(&world, &["--once"], "", &words).await;
+    for (name, limit, rule) in [
+        ("WXPATROL_LIMIT_CHECKMOBILE", "0/s", "above zero"),
+        ("WXPATROL_LIMIT_WXAMPLINK", "5/s, 6/s", "a rate and a count a day"),
+        ("WXPATROL_LIMIT_CHECKMOBILE", "unlimited shadow", "above zero"),
+        ("WXPATROL_LIMIT_CHECKMOBILE_MERCHANT", "1/s shadow", "must not be in shadow"),
+        ("WXPATROL_LEARN_LIMITS", "maybe", "on or off"),
+    ] {
+        let world = known().await.with(name, limit);
+        assert_refused(&world, &["--once"], "", &[name, rule]).await;
+    }
 }
 
 #[tokio::test]

@@ -32,8 +32,16 @@ async fn context(world: &World) -> RecordContext {
 
 async fn claimed(world: &World, store: &Store, check: CheckName) -> Vec<Claim> {
     let platform = world.platform().await;
-    let wish =
-        ClaimWish { platform, check, gate: None, items_max: 100, merchants: None, lease: LEASE, suspects: false };
+    let wish = ClaimWish {
+        platform,
+        check,
+        gate: None,
+        items_max: 100,
+        merchants: None,
+        lease: LEASE,
+        suspects: false,
+        merchant_interval: Duration::ZERO,
+    };
     store.claim(wish).await.unwrap()
 }
 

@@ -35,6 +35,7 @@ async fn claimed(world: &World, store: &Store, suspects: bool) -> Vec<Claim> {
         merchants: None,
         lease: LEASE,
         suspects,
+        merchant_interval: Duration::ZERO,
     };
     store.claim(wish).await.unwrap()
 }

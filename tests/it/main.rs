@@ -12,6 +12,7 @@ mod coverage;
 mod external_tokens;
 mod keys;
 mod late_process;
+mod learning;
 mod limits;
 mod links;
 mod liveness;

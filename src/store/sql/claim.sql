@@ -1,6 +1,7 @@
 -- claim.sql: leases the most overdue items of one check, with the merchants' stored tokens.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 whether to lease suspects (items
--- that lost their process twice in a row), and only them
+-- that lost their process twice in a row), and only them, $7 seconds from call to call of one
+-- merchant: what was leased by a process that died may have been called last, and waits for them after its lease.
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item_due.
 -- A row that was just locked stays where it is: the update reaches it by its place, without another look into an index.
 -- One that was rewritten after the statement began is not seen there, and is left to the next claim.
@@ -15,7 +16,7 @@ with moment as materialized (
      and i.due_at < 'infinity'
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
-     and (i.leased_until is null or i.leased_until <= (select now from moment))
+     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $7) from moment))
      and (i.abandoned + (i.leased_by is not null)::int >= 2) = $6
    order by i.due_at, i.appid, i.counterpart
    limit $3

@@ -1,6 +1,7 @@
 -- claim_gated.sql: leases items of a check that messages people, at most one of a merchant.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids or null, $7 the gate: the
--- reading check of the same merchant, whose row carries the merchant's limit (free_at), $8 suspects or not.
+-- reading check of the same merchant, whose row carries the merchant's limit (free_at), $8 suspects or not, $9 seconds from
+-- call to call of one merchant: what was leased by a process that died may have been called last, and waits for them.
 -- Locks the chosen items and their gates, and writes both, so that a claim of the reading and a claim of the message
 -- that cross see each other. Served by item_due and item's primary key.
 with moment as materialized (
@@ -22,10 +23,10 @@ with moment as materialized (
      and i.due_at < 'infinity'
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
-     and (i.leased_until is null or i.leased_until <= (select now from moment))
+     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $9) from moment))
      and (i.abandoned + (i.leased_by is not null)::int >= 2) = $8
      and g.free_at <= (select now from moment)
-     and (g.leased_until is null or g.leased_until <= (select now from moment))
+     and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $9) from moment))
      and ($6::text[] is null or i.appid = any ($6))
    order by i.due_at, i.appid, i.counterpart
    limit $3 * 20
@@ -45,15 +46,15 @@ with moment as materialized (
    where c.nth = 1
      and not i.held
      and i.due_at <= (select now from moment)
-     and (i.leased_until is null or i.leased_until <= (select now from moment))
+     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $9) from moment))
      and g.free_at <= (select now from moment)
-     and (g.leased_until is null or g.leased_until <= (select now from moment))
+     and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $9) from moment))
    order by c.due_at, c.appid
    limit $3
      for update of i, g skip locked
 ), gate as (
   update item g
-     set free_at = m.now + make_interval(secs => $4)
+     set free_at = m.now + make_interval(secs => $4 + $9)
     from moment m, chosen c
    where g.platform_id = c.platform_id
      and g.appid = c.appid

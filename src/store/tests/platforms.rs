@@ -75,7 +75,7 @@ async fn no_row_of_one_platform_shows_in_another_though_their_merchants_have_the
             assert!(!format!("{second:?}").contains("小店"), "{name}");
         }
     }
-    assert_eq!(told_apart, 15);
+    assert_eq!(told_apart, 16);
 }
 
 #[tokio::test]
@@ -203,6 +203,7 @@ async fn a_process_gives_back_the_leases_of_one_platform_and_keeps_those_of_anot
             check: CheckName::Phone,
             gate: None,
             suspects: false,
+            merchant_interval: std::time::Duration::ZERO,
             items_max: 10,
             merchants: None,
             lease: std::time::Duration::from_secs(60),

@@ -44,6 +44,11 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
          insert into day_count values (1, 'checkmobile', '2020-01-01', 1);
          insert into hold_event (platform_id, at, event, check_name, note, said_by) values
             (1, clock() - interval '731 days', 'paused', 'ask', '', 'me'), (1, clock() - interval '729 days', 'resumed', 'ask', '', 'me');
+         insert into quota (platform_id, appid, endpoint, asked_at) values
+            (1, 'wxmini1', 'checkmobile', '2020-01-01'), (1, 'wxmini2', 'checkmobile', clock());
+         insert into merchant_closure values
+            (1, 'wxmini1', 'wxamplink', '2020-01-01', '2020-01-01', 'quota_day', 45009),
+            (1, 'wxmini2', 'checkmobile', clock(), clock(), 'quota_day', 45009);
          insert into failure (platform_id, appid, failed_at, check_name, endpoint, class)
          select 1, 'wxmini1', clock() - interval '8 days', 'phone', 'checkmobile', 'transient' from generate_series(1, 5001);
          insert into callback_snapshot (platform_id, appid, valid_from, valid_to, state, digest)
@@ -75,6 +80,7 @@ async fn what_is_past_its_retention_goes_and_the_rest_stays() {
         hold_events: 1,
         events: 1,
         pushes: 1,
+        quotas: 2,
     };
     assert_eq!(retired, expected);
     assert_eq!(store.retire(Keep::default()).await.unwrap(), Retired::default());

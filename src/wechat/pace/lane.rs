@@ -3,8 +3,9 @@
 //! Whoever holds the turn works the lane: asks for slices, sleeps until the next slot, takes it, and passes the turn on.
 //! Everything that must outlive a dropped waiter (the slots, the question to the source) is kept in [`Slots`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -13,7 +14,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::governed::Governor;
 use super::{Closed, Permit};
-use crate::domain::limit::Per;
 use crate::domain::ports::{PortError, Slice, SliceSource};
 use crate::domain::{Endpoint, Limit, PlatformId};
 
@@ -27,22 +27,37 @@ const SILENCE: Duration = Duration::from_millis(300);
 const LATE_MAX: Duration = Duration::from_millis(15);
 /// The same for slow rates: a fortieth of a second.
 const LATE_SLOW_MAX: Duration = Duration::from_millis(25);
-/// A slice of a limit that has no rate, only a count for the day.
-const DAY_SLICE: u32 = 8;
+/// A slice of a limit that has no rate, only a count for the day, is this part of it, and no more than the second figure.
+const DAY_SLICES: u32 = 40;
+const DAY_SLICE_MAX: u32 = 1_000;
+/// No slice holds more slots than this.
+const SLICE_SLOTS_MAX: u32 = 10_000;
+/// The source is asked so often in a second at most: each question is a statement in Postgres.
+const QUESTIONS_MAX: usize = 5;
+/// Calls under a limit in shadow are counted together for this long.
+const SHADOW_EVERY: Duration = Duration::from_millis(250);
 /// Never asked again sooner than this.
 const AGAIN_MIN: Duration = Duration::from_millis(5);
 /// A closure that the source tells of is asked about again after this: an operator may have ended it.
 const CLOSED_AGAIN: Duration = Duration::from_secs(5);
-const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Lane {
     platform: PlatformId,
     endpoint: Endpoint,
     limit: Option<Limit>,
     source: Arc<dyn SliceSource>,
+    sharers: Arc<AtomicU32>,
     waiting: AtomicUsize,
     closures: watch::Sender<Closures>,
     turn: Mutex<Slots>,
+    shadow: Shadow,
+}
+
+/// Calls that a limit in shadow has seen and nobody has counted yet.
+#[derive(Default)]
+struct Shadow {
+    seen: AtomicU32,
+    counting: Mutex<()>,
 }
 
 /// What is left of the slices, and the question that is out.
@@ -55,7 +70,11 @@ struct Slots {
     used: Option<Instant>,
     /// How many slots were used up lately without throwing one away, doubled: how many to ask for.
     appetite: u32,
+    /// How many the present slice began with.
+    granted: u32,
     governor: Option<Governor>,
+    /// When the source was asked, the last few times.
+    asked: VecDeque<Instant>,
 }
 
 /// Slots at an even pace.
@@ -63,6 +82,8 @@ struct Run {
     next: Instant,
     left: u32,
     interval: Duration,
+    /// Slots without a time of their own (a count a day alone) are good until then.
+    good_until: Option<Instant>,
 }
 
 /// Until when the lane is closed, and by whom.
@@ -105,11 +126,23 @@ impl Lane {
         endpoint: Endpoint,
         limit: Option<Limit>,
         source: Arc<dyn SliceSource>,
+        sharers: Arc<AtomicU32>,
     ) -> Self {
         let governor = limit.and_then(|limit| limit.interval()).and_then(Governor::new);
-        let slots = Slots { run: None, asking: None, silent: false, used: None, appetite: 1, governor };
-        let closures = watch::Sender::default();
-        Self { platform, endpoint, limit, source, waiting: AtomicUsize::new(0), closures, turn: Mutex::new(slots) }
+        let asked = VecDeque::with_capacity(QUESTIONS_MAX);
+        let slots =
+            Slots { run: None, asking: None, silent: false, used: None, appetite: 1, granted: 1, governor, asked };
+        Self {
+            platform,
+            endpoint,
+            limit,
+            source,
+            sharers,
+            waiting: AtomicUsize::new(0),
+            closures: watch::Sender::default(),
+            turn: Mutex::new(slots),
+            shadow: Shadow::default(),
+        }
     }
 
     /// Closes the lane in this process for at least this long.
@@ -118,20 +151,24 @@ impl Lane {
         self.closures.send_modify(|closures| closures.here = closures.here.max(Some(until)));
     }
 
-    /// The next slot, in the order of asking.
-    pub(super) async fn permit(&self) -> Result<Permit, Closed> {
+    /// The next slot, in the order of asking; so many are wanted right after it.
+    pub(super) async fn permit(self: &Arc<Self>, following: usize) -> Result<Permit, Closed> {
         let mut closures = self.closures.subscribe();
         let work = async {
             let Some(limit) = self.limit else { return Ok(Permit { good_until: None }) };
+            if limit.shadow() {
+                self.see_in_shadow();
+                return Ok(Permit { good_until: None });
+            }
             let _waiter = Waiter::new(&self.waiting);
             let mut slots = self.turn.lock().await;
             loop {
                 match slots.take(late_max(limit)).await {
                     Some(good_until) => {
-                        self.prefetch(limit, &mut slots);
+                        self.prefetch(limit, following, &mut slots);
                         return Ok(Permit { good_until: Some(good_until) });
                     }
-                    None => self.refill(limit, &mut slots).await?,
+                    None => self.refill(limit, following, &mut slots).await?,
                 }
             }
         };
@@ -142,20 +179,51 @@ impl Lane {
         }
     }
 
-    /// Asks for the next slice before the present one is over, if somebody waits for it.
-    fn prefetch(&self, limit: Limit, slots: &mut Slots) {
-        let soon = slots.run.as_ref().is_none_or(|run| run.interval.saturating_mul(run.left) <= PREFETCH);
-        // The waiter that calls this is served already.
-        if soon && slots.asking.is_none() && self.waiting.load(Ordering::Relaxed) > 1 {
-            slots.asking = Some(self.ask(limit, slots));
+    /// Notes a call that nothing holds back. The first after a pause sees to it that they are counted.
+    fn see_in_shadow(self: &Arc<Self>) {
+        if self.shadow.seen.fetch_add(1, Ordering::Relaxed) == 0 {
+            let lane = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(SHADOW_EVERY).await;
+                lane.count_shadow().await;
+            });
         }
     }
 
-    /// Gets the next slots, from the source or, when it is silent, at half the rate.
-    async fn refill(&self, limit: Limit, slots: &mut Slots) -> Result<(), Closed> {
+    /// Has the calls counted that the limit in shadow has seen by now; what can't be counted now is counted with the next.
+    pub(super) async fn count_shadow(&self) {
+        let _turn = self.shadow.counting.lock().await;
+        let seen = self.shadow.seen.swap(0, Ordering::Relaxed);
+        if seen == 0 {
+            return;
+        }
+        match self.source.count_in_shadow(self.platform, self.endpoint, seen).await {
+            Ok(held_back) => {
+                tracing::debug!(endpoint.name = self.endpoint.name(), seen, held_back, "a limit in shadow counted");
+            }
+            Err(error) => {
+                self.shadow.seen.fetch_add(seen, Ordering::Relaxed);
+                tracing::debug!(endpoint.name = self.endpoint.name(), %error, "a limit in shadow is counted later");
+            }
+        }
+    }
+
+    /// Asks for the next slice before the present one is over, if somebody waits for it.
+    fn prefetch(&self, limit: Limit, following: usize, slots: &mut Slots) {
+        let soon = slots.run.as_ref().is_none_or(|run| run.interval.saturating_mul(run.left) <= PREFETCH);
+        // The waiter that calls this is served already.
+        let wanted = following > 0 || self.waiting.load(Ordering::Relaxed) > 1;
+        if soon && wanted && slots.asking.is_none() && slots.may_ask_at() <= Instant::now() {
+            slots.asking = Some(self.ask(limit, following, slots));
+        }
+    }
+
+    /// Gets the next slots, from the source or, when it is silent, at a part of the rate.
+    async fn refill(&self, limit: Limit, following: usize, slots: &mut Slots) -> Result<(), Closed> {
         let patience = if slots.silent { Duration::ZERO } else { SILENCE };
         if slots.asking.is_none() {
-            slots.asking = Some(self.ask(limit, slots));
+            sleep_until(slots.may_ask_at()).await;
+            slots.asking = Some(self.ask(limit, following, slots));
         }
         let answer = match slots.asking.as_mut() {
             Some(asking) => timeout(patience, asking).await,
@@ -179,8 +247,10 @@ impl Lane {
                     tracing::info!(endpoint.name = self.endpoint.name(), "the shared limit answers again");
                 }
                 match slice {
-                    Slice::Granted { count, wait, interval } if count > 0 => {
-                        slots.run = Some(Run { next: at + wait, left: count, interval });
+                    Slice::Granted { count, wait, interval, good_for } if count > 0 => {
+                        let good_until = good_for.map(|good_for| at + wait + good_for);
+                        slots.granted = count;
+                        slots.run = Some(Run { next: at + wait, left: count, interval, good_until });
                     }
                     Slice::Granted { wait, .. } | Slice::Later { wait } => {
                         sleep_until(at + wait.max(AGAIN_MIN)).await;
@@ -197,18 +267,28 @@ impl Lane {
                     tracing::warn!(
                         endpoint.name = self.endpoint.name(),
                         reason,
-                        "the shared limit does not answer: going on at half the rate"
+                        "the shared limit does not answer: going on at half the rate, or this process's share of it"
                     );
                 }
-                slots.run = Some(conservative(limit, slots.used));
+                slots.run = Some(conservative(limit, slots.used, self.sharers.load(Ordering::Relaxed)));
             }
         }
         Ok(())
     }
 
     /// Asks the source in a task of its own, so that the answer is not lost with the waiter that asked.
-    fn ask(&self, limit: Limit, slots: &Slots) -> JoinHandle<(Instant, Result<Slice, PortError>)> {
-        let waiting = u32::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+    fn ask(
+        &self,
+        limit: Limit,
+        following: usize,
+        slots: &mut Slots,
+    ) -> JoinHandle<(Instant, Result<Slice, PortError>)> {
+        if slots.asked.len() >= QUESTIONS_MAX {
+            slots.asked.pop_front();
+        }
+        slots.asked.push_back(Instant::now());
+        let waiting = self.waiting.load(Ordering::Relaxed).saturating_add(following);
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let wanted = waiting.max(slots.appetite).clamp(1, slice_slots(limit));
         let (source, platform, endpoint) = (Arc::clone(&self.source), self.platform, self.endpoint);
         tokio::spawn(async move {
@@ -219,17 +299,25 @@ impl Lane {
 }
 
 impl Slots {
+    /// From when on the source may be asked again.
+    fn may_ask_at(&self) -> Instant {
+        match self.asked.front() {
+            Some(oldest) if self.asked.len() >= QUESTIONS_MAX => *oldest + Duration::from_secs(1),
+            _ => Instant::now(),
+        }
+    }
+
     /// Waits for the next slot and takes it; the instant until which it is good. `None`: no slots are left.
     async fn take(&mut self, late_max: Duration) -> Option<Instant> {
         loop {
             let run = self.run.as_mut()?;
             if run.left == 0 {
                 self.run = None;
-                self.appetite = self.appetite.saturating_mul(2);
+                self.appetite = self.appetite.max(self.granted).saturating_mul(2).min(SLICE_SLOTS_MAX);
                 return None;
             }
             let slot = run.next;
-            let good_until = slot + late_max;
+            let good_until = run.good_until.unwrap_or(slot + late_max);
             let mut admitted = false;
             if Instant::now() <= good_until {
                 // Nothing is taken before the sleep is over: a waiter that is dropped meanwhile leaves the slot.
@@ -269,34 +357,29 @@ async fn closed(closures: &mut watch::Receiver<Closures>) -> Closed {
     }
 }
 
-/// Slots at half the rate, for a while in which the source is silent.
-fn conservative(limit: Limit, used: Option<Instant>) -> Run {
-    let interval = interval(limit) * 2;
+/// Slots at half the rate, or this process's share of it, for a while in which the source is silent.
+fn conservative(limit: Limit, used: Option<Instant>, sharers: u32) -> Run {
+    let interval = limit.spacing() * sharers.max(2);
     let now = Instant::now();
     // Without a slot used here nobody knows what other processes did: begin with a wait.
     let next = used.unwrap_or(now).max(now - interval.min(SLICE)) + interval;
-    Run { next, left: slots_in(SLICE, interval), interval }
-}
-
-/// From slot to slot; a limit that only counts days is spread over the day.
-fn interval(limit: Limit) -> Duration {
-    match (limit.per(), limit.interval()) {
-        (Per::Second | Per::Minute, Some(interval)) => interval,
-        (Per::Day, _) | (_, None) => DAY / limit.count(),
-    }
+    Run { next, left: slots_in(SLICE, interval), interval, good_until: None }
 }
 
 fn slice_slots(limit: Limit) -> u32 {
-    limit.interval().map_or(DAY_SLICE, |interval| slots_in(SLICE, interval))
+    match limit.interval() {
+        Some(interval) => slots_in(SLICE, interval),
+        None => (limit.per_day().unwrap_or(u32::MAX) / DAY_SLICES).clamp(1, DAY_SLICE_MAX),
+    }
 }
 
 fn slots_in(time: Duration, interval: Duration) -> u32 {
     let slots = time.as_nanos() / interval.as_nanos().max(1);
-    u32::try_from(slots).unwrap_or(u32::MAX).clamp(1, 10_000)
+    u32::try_from(slots).unwrap_or(u32::MAX).clamp(1, SLICE_SLOTS_MAX)
 }
 
 fn late_max(limit: Limit) -> Duration {
-    interval(limit).clamp(LATE_MAX, LATE_SLOW_MAX)
+    limit.spacing().clamp(LATE_MAX, LATE_SLOW_MAX)
 }
 
 #[cfg(test)]
@@ -328,19 +411,32 @@ mod tests {
         let (now, interval) = (Instant::now(), Duration::from_secs(2));
         let governor = Governor::new(interval);
         governor.as_ref().unwrap().admit(now).unwrap();
-        let run = Some(Run { next: now + interval / 8, left: 2, interval });
-        let mut slots = Slots { run, asking: None, silent: false, used: None, appetite: 1, governor };
+        let run = Some(Run { next: now + interval / 8, left: 2, interval, good_until: None });
+        let mut slots = Slots {
+            run,
+            asking: None,
+            silent: false,
+            used: None,
+            appetite: 1,
+            granted: 2,
+            governor,
+            asked: VecDeque::new(),
+        };
         // The second slot is in time for the governor; at the first one's own instant it would not be.
         let good_until = slots.take(interval / 2).await.expect("the second slot is used");
         assert_eq!(good_until, now + interval / 8 + interval + interval / 2);
     }
 
     #[tokio::test]
-    async fn the_conservative_limit_is_half_the_rate() {
-        for (limit, interval, left) in
-            [("200/s", 10, 25), ("5/s", 400, 1), ("1/min", 120_000, 1), ("1000/day", 172_800, 1)]
-        {
-            let run = conservative(limit.parse().unwrap(), None);
+    async fn the_conservative_limit_is_half_the_rate_or_the_share_of_many_processes() {
+        for (limit, sharers, interval, left) in [
+            ("200/s", 1, 10, 25),
+            ("200/s", 5, 25, 10),
+            ("5/s", 2, 400, 1),
+            ("1/min", 1, 120_000, 1),
+            ("1000/day", 1, 172_800, 1),
+        ] {
+            let run = conservative(limit.parse().unwrap(), None, sharers);
             assert_eq!((run.interval, run.left), (Duration::from_millis(interval), left), "{limit}");
         }
     }

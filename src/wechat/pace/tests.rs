@@ -17,6 +17,7 @@ struct Row {
     silent: AtomicBool,
     failing: AtomicBool,
     closed: Mutex<Option<Duration>>,
+    in_shadow: AtomicUsize,
 }
 
 impl Row {
@@ -29,6 +30,7 @@ impl Row {
             silent: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             closed: Mutex::default(),
+            in_shadow: AtomicUsize::new(0),
         })
     }
 
@@ -62,10 +64,18 @@ impl SliceSource for Row {
                 return Ok(Slice::Later { wait: first - now - Duration::from_secs(2) });
             }
             *tat = Some(first + self.interval * wanted);
-            Slice::Granted { count: wanted, wait: first - now, interval: self.interval }
+            Slice::Granted { count: wanted, wait: first - now, interval: self.interval, good_for: None }
         };
         self.latency().await;
         Ok(answer)
+    }
+
+    async fn count_in_shadow(&self, _: PlatformId, _: Endpoint, calls: u32) -> Result<u64, PortError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(PortError("no connection".to_owned()));
+        }
+        Ok(self.in_shadow.fetch_add(calls as usize, Ordering::Relaxed) as u64)
     }
 }
 
@@ -267,4 +277,47 @@ async fn a_slice_that_nobody_used_expires() {
     tokio::time::sleep(SECOND).await;
     let arrived = arrivals(&[pace], 8, SECOND / 2).await;
     assert!(most_in(SECOND / 10, &arrived) <= 14, "{} in a tenth", most_in(SECOND / 10, &arrived));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_source_is_asked_at_most_five_times_a_second_whatever_it_says_and_whoever_waits() {
+    for (limit, per_second, latency) in
+        [("200/s", 197.0, 4), ("5000/s", 40.0, 1), ("7/s", 1000.0, 0), ("90000/day", 1e6, 1)]
+    {
+        let source = Row::new(per_second, Duration::from_millis(latency));
+        let began = Instant::now();
+        arrivals(&[pace(limit, &source)], 16, 3 * SECOND).await;
+        let (asked, secs) = (source.asked.load(Ordering::Relaxed), began.elapsed().as_secs() as usize + 1);
+        assert!(asked <= 5 * secs, "{limit}: {asked} questions in {secs} seconds");
+        assert!(asked > 1, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_knows_what_follows_gets_it_in_one_slice() {
+    let source = Row::new(1000.0, Duration::ZERO);
+    let pace = pace("1000/s", &source);
+    for following in (0..100).rev() {
+        let _permit = pace.permit_before(1, Endpoint::CheckMobile, following).await.unwrap();
+    }
+    assert!(source.asked.load(Ordering::Relaxed) <= 2, "{} questions", source.asked.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn a_limit_in_shadow_holds_nothing_back_and_every_call_is_counted_once() {
+    let source = Row::new(1.0, Duration::ZERO);
+    let pace = pace("1/min shadow", &source);
+    source.failing.store(true, Ordering::Relaxed);
+    for _ in 0..5_000 {
+        assert!(pace.permit(1, Endpoint::CheckMobile).await.unwrap().still_good());
+    }
+    pace.settle().await;
+    assert_eq!(source.in_shadow.load(Ordering::Relaxed), 0, "nobody could count them yet");
+    source.failing.store(false, Ordering::Relaxed);
+    pace.settle().await;
+    pace.settle().await;
+    assert_eq!(source.in_shadow.load(Ordering::Relaxed), 5_000);
+    assert!(source.asked.load(Ordering::Relaxed) <= 4, "they are counted together");
+    pace.close(1, Endpoint::CheckMobile, SECOND);
+    assert!(pace.permit(1, Endpoint::CheckMobile).await.is_err(), "a closure is kept all the same");
 }

@@ -107,6 +107,7 @@ impl World {
             ("WXPATROL_QUIET_HOURS", String::new()),
             ("WXPATROL_ASKS_PER_DAY", "unlimited".to_owned()),
             ("WXPATROL_STATUS_ADDR", "127.0.0.1:0".to_owned()),
+            ("WXPATROL_LEARN_LIMITS", "off".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
