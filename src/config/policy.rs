@@ -18,7 +18,7 @@ pub enum Missed {
     Skip,
     /// The newest is run for all of them.
     Coalesce,
-    /// The newest so many are run one after the other, from 1 to [`CATCH_UP_MAX`]; older ones are recorded as missed.
+    /// The newest so many are run one after the other, from 1 to `CATCH_UP_MAX`; older ones are recorded as missed.
     CatchUp(u32),
 }
 
