@@ -10,7 +10,7 @@ RUN apt-get update \
 WORKDIR /build
 # What comes along is listed in .dockerignore.
 COPY . .
-RUN cargo build --release --locked --no-default-features --features mimalloc --bin wxpatrol
+RUN cargo build --release --locked --no-default-features --bin wxpatrol
 
 FROM debian:bookworm-slim
 # The roots that WeChat's certificate, and Postgres's, are checked against.
