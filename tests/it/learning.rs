@@ -11,7 +11,7 @@ use wxpatrol::{
 
 use crate::{
     secrets::page,
-    world::{World, plan, until, wish},
+    world::{World, free_address, plan, until, wish},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -156,8 +156,7 @@ async fn what_a_shadow_would_hold_back_stands_in_the_metrics() {
         .fold(world, |world, name| world.with(&format!("WXPATROL_SCHEDULE_{name}"), "off"))
         .with("WXPATROL_SCHEDULE_PHONE", "* * * * * *")
         .with("WXPATROL_LIMIT_CHECKMOBILE", "1/min shadow");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = free_address();
     let world = world.with("WXPATROL_STATUS_ADDR", &address);
     let unattended = world.spawn(&["run"]);
     world.until("select count(*) = 30 from wxpatrol_data.phone").await;

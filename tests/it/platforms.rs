@@ -19,7 +19,7 @@ use wxpatrol::{
 
 use crate::{
     secrets::page,
-    world::{Ended, World, pair, plan, until, wish},
+    world::{Ended, World, free_address, pair, plan, until, wish},
 };
 
 const PHONE: &[&str] = &["--once", "--check", "phone"];
@@ -68,8 +68,7 @@ fn ticking(world: World, on: &[&str]) -> World {
 
 /// The world with a port for its status server, and the port's address.
 fn with_status(world: World) -> (World, String) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = free_address();
     (world.with("WXPATROL_STATUS_ADDR", &address), address)
 }
 

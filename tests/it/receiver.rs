@@ -17,15 +17,9 @@ use wxpatrol::{
     simulate::{Endpoint, Fault, Oddity, Plan, Push, ReceiverUrl, Rule},
 };
 
-use crate::world::{Program, World, plan, until};
+use crate::world::{Program, World, free_address, plan, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A port that was free a moment ago.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 /// The same world with a receiver on this address, and no schedule that would mix in.
 fn receiving(world: World, address: &str) -> World {

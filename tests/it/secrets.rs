@@ -21,7 +21,7 @@ use wxpatrol::{
     store::merchants::MerchantRow,
 };
 
-use crate::world::{Ended, World, pair, plan, until};
+use crate::world::{Ended, World, free_address, pair, plan, until};
 use needles::{Needles, Secret};
 
 const COMPONENT_SECRET: &str = "planted-component-secret/1+2=3";
@@ -370,8 +370,7 @@ async fn keys_change(watch: &Watch) {
 
 /// It runs unattended, shows its pages, and panics.
 async fn unattended(watch: &mut Watch) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = free_address();
     for check in ["PHONE", "ASK", "CALLBACK", "LINKS", "INVITE", "SYNC"] {
         watch.world.set(&format!("WXPATROL_SCHEDULE_{check}"), "* * * * * *");
     }

@@ -7,7 +7,14 @@ pub mod keeper;
 mod postgres;
 mod program;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::AssertSqlSafe;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +35,9 @@ use wxpatrol::{
 pub use postgres::TestDatabase;
 pub use program::{Ended, Program};
 
-/// The longest that any condition is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that any condition is waited for. It is only ever waited for in full by a test that fails, on however slow a
+/// machine.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The limits of tests: none, because each limited endpoint makes the first call of a database wait for a second. Tests of
 /// limits set their own.
@@ -345,6 +353,19 @@ impl World {
 /// The appids of a pair, by their numbers: official account, mini program.
 pub fn pair(account: u32, program: u32) -> (String, String) {
     (Plan::official_account(account), Plan::mini_program(program))
+}
+
+/// An address for a program to listen on. Below the ports that systems hand out by themselves, so that no connection and no
+/// other listener takes it before the program does.
+pub fn free_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 100).unwrap_or(0) * 200;
+    loop {
+        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 /// Waits until a condition holds.
