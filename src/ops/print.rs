@@ -3,10 +3,13 @@
 //! Whatever a cell holds, a table stays a table: control characters are escaped, a line is never wrapped, and a
 //! spreadsheet that opens the CSV runs no formula. Only for people is anything cut, and the last line says so.
 
+mod json;
+
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table as Drawing, Width, presets};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use json::JsonRows;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,7 +250,6 @@ fn csv_cell(kind: Kind, cell: Option<&str>) -> String {
     if formula { format!("'{cell}") } else { cell.to_owned() }
 }
 
-/// The rows as objects whose keys stand in the order of the columns.
 /// Writes several tables: one below the other for people and as CSV, as one object with a field for each as JSON.
 ///
 /// # Errors
@@ -267,49 +269,6 @@ pub fn write_all(tables: &[(&str, Table)], format: Format, screen: Screen, out: 
         table.write(format, screen, out)?;
     }
     Ok(())
-}
-
-struct JsonRows<'a>(&'a Table);
-
-impl Serialize for JsonRows<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.rows.iter().map(|row| JsonRow { columns: &self.0.columns, row }))
-    }
-}
-
-struct JsonRow<'a> {
-    columns: &'a [Column],
-    row: &'a [Option<String>],
-}
-
-impl Serialize for JsonRow<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(Some(self.columns.len()))?;
-        for (column, cell) in self.columns.iter().zip(self.row) {
-            object.serialize_entry(&column.name, &json_cell(column.kind, cell.as_deref()))?;
-        }
-        object.end()
-    }
-}
-
-/// The cell as its kind says; text that does not fit the kind stays text rather than being lost.
-fn json_cell(kind: Kind, cell: Option<&str>) -> serde_json::Value {
-    let Some(text) = cell else { return serde_json::Value::Null };
-    let parsed = match kind {
-        Kind::Text => None,
-        Kind::Boolean => match text {
-            "t" | "true" => Some(true.into()),
-            "f" | "false" => Some(false.into()),
-            _ => None,
-        },
-        Kind::Number => serde_json::from_str::<serde_json::Number>(text)
-            .ok()
-            // Sixteen digits and a fraction are more than a double holds exactly.
-            .filter(|number| !number.is_f64() || text.chars().filter(char::is_ascii_digit).count() <= 15)
-            .map(Into::into),
-        Kind::Json => serde_json::from_str(text).ok(),
-    };
-    parsed.unwrap_or_else(|| text.into())
 }
 
 #[cfg(test)]
@@ -403,15 +362,6 @@ mod tests {
         let table = table(&[[Some("=x\n"), Some("-3"), None]]);
         let text = printed(&table, Format::Json, Screen::Plain);
         assert_eq!(text, "[\n  {\n    \"appid\": \"=x\\n\",\n    \"asks\": -3,\n    \"nickname\": null\n  }\n]\n");
-    }
-
-    #[test]
-    fn a_value_that_its_kind_cannot_hold_stays_text() {
-        assert_eq!(json_cell(Kind::Number, Some("123456789012345678901234567890")), "123456789012345678901234567890");
-        assert_eq!(json_cell(Kind::Number, Some("97.25")), 97.25);
-        assert_eq!(json_cell(Kind::Number, Some("NaN")), "NaN");
-        assert_eq!(json_cell(Kind::Boolean, Some("t")), true);
-        assert_eq!(json_cell(Kind::Json, Some("{\"a\":[1]}")), serde_json::json!({"a": [1]}));
     }
 
     #[test]

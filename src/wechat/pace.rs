@@ -6,6 +6,7 @@
 
 mod governed;
 mod lane;
+mod slots;
 #[cfg(test)]
 mod tests;
 
