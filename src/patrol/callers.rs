@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::{Inner, lane::Way, step};
+use super::{Inner, claims::Way, step};
 use crate::domain::Settled;
 
 /// A claim that may be called for now.

@@ -12,61 +12,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Inner, PatrolSettings,
-    board::{Board, Scope, Wanted},
+    Inner,
+    board::Board,
     callers::{Job, Jobs},
+    claims::{Cursor, Suspects, Way, Whom, claim_batch, take_room, ways, window},
     step,
 };
 use crate::{
     domain::{CheckName, Endpoint, Outcome, Settled, ports::StoredToken},
-    store::claim::{Claim, ClaimWish},
+    store::claim::Claim,
     wechat::MARGIN_MAX,
 };
 
 /// A token that is good for longer than this needs no look; any other is seen to before the claim is paced, so that no
 /// refresh happens while a slot is held.
 const LIVE: Duration = Duration::from_secs(MARGIN_MAX.as_secs() + 30);
-/// Claims under way in one lane at most, when no limit says less.
-const WINDOW_MAX: usize = 2_000;
 /// A probe that said nothing (a connection that broke, a token that cools down) is followed by another after this.
 const PROBE_AGAIN: Duration = Duration::from_secs(3);
 /// A dry lane looks again after this, should nobody wake it.
 const DRY: Duration = Duration::from_secs(2);
-
-/// A claim on its way, with its share of the lane's room.
-pub(super) struct Way {
-    pub claim: Claim,
-    _room: OwnedSemaphorePermit,
-    /// A suspect is under way alone in its lane.
-    _alone: Option<OwnedSemaphorePermit>,
-}
-
-/// A limited lane claims so much time's worth of calls ahead. Enough for a claim that takes its time, and little enough that
-/// the claims of a process that dies, and the queues they fall in behind, are worked off within seconds of their leases' end.
-const AHEAD: Duration = Duration::from_millis(1_500);
-
-/// How many claims of an endpoint may be under way: what its limit admits in [`AHEAD`], and never more than in a third of
-/// the lease.
-pub(super) fn window(settings: &PatrolSettings, endpoint: Endpoint, lease: Duration) -> usize {
-    let Some(interval) = settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval) else {
-        return WINDOW_MAX;
-    };
-    let admitted = (lease / 3).min(AHEAD).as_secs_f64() / interval.as_secs_f64().max(f64::EPSILON);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the value is clamped to a small range"
-    )]
-    let admitted = admitted.clamp(1.0, WINDOW_MAX as f64) as usize;
-    admitted
-}
-
-/// How long a claim on this endpoint belongs to its process: the configured lease, but never less than a few calls at
-/// the limit's pace take.
-fn lease(inner: &Inner, endpoint: Endpoint) -> Duration {
-    let interval = inner.settings.limits.get(&endpoint).and_then(crate::domain::Limit::interval).unwrap_or_default();
-    inner.store.lease().max(interval * 4)
-}
 
 fn live(token: Option<&StoredToken>) -> bool {
     token.is_some_and(|token| token.good_for > LIVE)
@@ -104,7 +68,8 @@ async fn claim(
     tasks: &TaskTracker,
 ) {
     let room = Arc::new(Semaphore::new(window));
-    let mut suspects = Suspects { alone: Arc::new(Semaphore::new(1)), look_at: Instant::now() };
+    let mut cursor = Cursor::at_the_start();
+    let mut suspects = Suspects::none_yet();
     loop {
         let wanted = board.borrow_and_update().wanted.get(&check).cloned();
         let Some(wanted) = wanted.filter(|_| !inner.halted()) else {
@@ -125,9 +90,16 @@ async fn claim(
         // Half a window at a time, so that statements stay few.
         let batch = if wanted.probe { 1 } else { window.div_ceil(2) };
         let Some(permits) = take_room(inner, &room, batch).await else { return };
-        let claimed = claim_batch(inner, check, &wanted, batch, false).await;
-        let dry = claimed.len() < batch;
-        let ways = ways(claimed, permits, None);
+        let behind = cursor.behind();
+        let began = Instant::now();
+        let claimed = claim_batch(inner, check, &wanted, batch, Whom::Others { behind: behind.as_ref() }).await;
+        if behind.is_none() {
+            cursor.began(began.elapsed());
+        }
+        let short = claimed.claims.len() < batch;
+        let dry = short && behind.is_none();
+        cursor.came_to(claimed.last.filter(|_| !short));
+        let ways = ways(claimed.claims, permits, None);
         deliver(inner, ways, ready, settled, tasks).await;
         if dry && !wanted.probe {
             let suspect = suspects.next(inner, check, &wanted, &room).await;
@@ -149,95 +121,6 @@ async fn claim(
                 () = tokio::time::sleep(PROBE_AGAIN) => {}
             }
         }
-    }
-}
-
-async fn take_room(inner: &Inner, room: &Arc<Semaphore>, batch: usize) -> Option<OwnedSemaphorePermit> {
-    let batch = u32::try_from(batch).unwrap_or(u32::MAX);
-    tokio::select! {
-        () = inner.stop.cancelled() => None,
-        permits = Arc::clone(room).acquire_many_owned(batch) => permits.ok(),
-    }
-}
-
-async fn claim_batch(inner: &Inner, check: CheckName, wanted: &Wanted, batch: usize, suspects: bool) -> Vec<Claim> {
-    let merchants = match &wanted.scope {
-        Scope::All => None,
-        Scope::Only(merchants) => Some(merchants.as_slice()),
-    };
-    let wish = ClaimWish {
-        platform: inner.platform.id,
-        check,
-        gate: check.gate(),
-        items_max: u32::try_from(batch).unwrap_or(u32::MAX),
-        merchants,
-        lease: lease(inner, check.endpoint()),
-        suspects,
-        merchant_interval: inner.merchant_interval(check.endpoint()),
-    };
-    inner.progress.book_under(wanted.run);
-    match inner.store.claim(wish).await {
-        Ok(claims) => {
-            if !claims.is_empty() {
-                inner.leases.watch(&claims);
-                inner.progress.claimed(check, claims.len() as u64);
-                let claimed = claims.len() as u64;
-                metrics::counter!("wxpatrol_claims_total", "platform" => inner.label.clone(), "check" => check.name())
-                    .increment(claimed);
-            }
-            claims
-        }
-        Err(error) => {
-            tracing::warn!(check.name = check.name(), %error, "claiming waits for Postgres");
-            Vec::new()
-        }
-    }
-}
-
-fn ways(claims: Vec<Claim>, mut room: OwnedSemaphorePermit, alone: Option<OwnedSemaphorePermit>) -> Vec<Way> {
-    let mut alone = alone;
-    claims.into_iter().map_while(|claim| Some(Way { claim, _room: room.split(1)?, _alone: alone.take() })).collect()
-}
-
-/// Items that lost their process on two claims in a row. Whoever kills its process is found out by going alone; the others
-/// are cleared by their first record.
-struct Suspects {
-    alone: Arc<Semaphore>,
-    look_at: Instant,
-}
-
-impl Suspects {
-    /// The next suspect of the check, when the last one is through. Looked for when little else is due.
-    async fn next(&mut self, inner: &Inner, check: CheckName, wanted: &Wanted, room: &Arc<Semaphore>) -> Vec<Way> {
-        let Ok(alone) = Arc::clone(&self.alone).try_acquire_owned() else { return Vec::new() };
-        if Instant::now() < self.look_at {
-            return Vec::new();
-        }
-        match inner.store.park(inner.platform.id, check).await {
-            Ok(parked) => {
-                for appid in parked {
-                    tracing::error!(
-                        check.name = check.name(),
-                        merchant.id = appid,
-                        "the process died on each of its last five claims: parked for a day"
-                    );
-                }
-            }
-            Err(error) => tracing::warn!(check.name = check.name(), %error, "parking waits for Postgres"),
-        }
-        let Some(room) = take_room(inner, room, 1).await else { return Vec::new() };
-        let claimed = claim_batch(inner, check, wanted, 1, true).await;
-        match claimed.first() {
-            Some(claim) => {
-                tracing::warn!(
-                    check.name = check.name(),
-                    merchant.id = claim.key.appid,
-                    "lost its process twice: goes alone"
-                );
-            }
-            None => self.look_at = Instant::now() + DRY,
-        }
-        ways(claimed, room, Some(alone))
     }
 }
 

@@ -16,6 +16,7 @@
 mod beats;
 mod board;
 mod callers;
+mod claims;
 mod close;
 mod closures;
 mod halt;
@@ -125,7 +126,7 @@ impl Patrol {
         settings: PatrolSettings,
         stop: CancellationToken,
     ) -> Self {
-        let refreshes = lane::window(&settings, Endpoint::ApiAuthorizerToken, store.lease()).min(256);
+        let refreshes = claims::window(&settings, Endpoint::ApiAuthorizerToken, store.lease()).min(256);
         let inner = Inner {
             checks: checks::all(settings.ask_policy.cooldown),
             slots: Arc::new(Semaphore::new(settings.calls_max)),

@@ -32,6 +32,24 @@ pub struct ClaimWish<'a> {
     pub merchant_interval: Duration,
 }
 
+/// Where an item stands in the order of claims: by due time, then by key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueuePlace {
+    pub(super) due_at: DateTime<Utc>,
+    pub(super) appid: String,
+    pub(super) counterpart: String,
+}
+
+/// What one statement claimed.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The claims, in the order of their keys.
+    pub claims: Vec<Claim>,
+    /// The place of the last of them, where the next claim may go on. `None`: nothing was claimed, or the wish is of a kind
+    /// that always begins with the first.
+    pub last: Option<QueuePlace>,
+}
+
 /// A leased item.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -62,6 +80,14 @@ struct ClaimRow {
     access_sealed: Option<Vec<u8>>,
     good_for_secs: Option<f64>,
     version: Option<i64>,
+    #[sqlx(default)]
+    due_at: Option<DateTime<Utc>>,
+}
+
+impl ClaimRow {
+    fn place(&self) -> Option<(DateTime<Utc>, &str, &str)> {
+        Some((self.due_at?, &self.appid, &self.counterpart))
+    }
 }
 
 impl Store {
@@ -70,6 +96,16 @@ impl Store {
     /// # Errors
     /// Postgres did not answer; whatever was leased comes due again by itself.
     pub async fn claim(&self, wish: ClaimWish<'_>) -> Result<Vec<Claim>, StoreError> {
+        Ok(self.claim_behind(wish, None).await?.claims)
+    }
+
+    /// Like [`Self::claim`], for a caller that has just claimed everything up to a place: begins behind it. Whatever came due
+    /// before it meanwhile (a lease that ended) is left, so that a claim that finds too little is followed by one from the
+    /// start. Wishes for a few merchants, and for checks with a gate, always begin at the start.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn claim_behind(&self, wish: ClaimWish<'_>, place: Option<&QueuePlace>) -> Result<Claimed, StoreError> {
         let asked = Instant::now();
         let statement = match (wish.gate, wish.merchants) {
             (Some(_), _) => include_str!("sql/claim_gated.sql"),
@@ -90,15 +126,27 @@ impl Store {
         }
         query = query.bind(wish.suspects);
         query = query.bind(wish.merchant_interval.as_secs_f64());
+        if wish.gate.is_none() && wish.merchants.is_none() {
+            query = query
+                .bind(place.map(|place| place.due_at))
+                .bind(place.map_or("", |place| place.appid.as_str()))
+                .bind(place.map_or("", |place| place.counterpart.as_str()));
+        }
         let mut transaction = self.begin_by_key().await?;
         let rows = query.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         if let Some(row) = rows.first() {
             self.keep_clock(row.now, asked);
         }
+        let last = rows.iter().filter_map(ClaimRow::place).max();
+        let last = last.map(|(due_at, appid, counterpart)| QueuePlace {
+            due_at,
+            appid: appid.to_owned(),
+            counterpart: counterpart.to_owned(),
+        });
         let mut claims: Vec<Claim> = rows.into_iter().map(|row| self.opened(row, wish, asked)).collect();
         claims.sort_by(|left, right| left.key.appid.cmp(&right.key.appid));
-        Ok(claims)
+        Ok(Claimed { claims, last })
     }
 
     /// Whether something of these checks could have been claimed for `while_of` and was not.

@@ -7,6 +7,7 @@ mod limits;
 mod listing;
 mod operator;
 mod platforms;
+mod queue;
 mod tokens;
 mod upkeep;
 mod views;

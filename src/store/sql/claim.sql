@@ -1,7 +1,10 @@
 -- claim.sql: leases the most overdue items of one check, with the merchants' stored tokens.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 whether to lease suspects (items
 -- that lost their process twice in a row), and only them, $7 seconds from call to call of one
--- merchant: what was leased by a process that died may have been called last, and waits for them after its lease.
+-- merchant: what was leased by a process that died may have been called last, and waits for them after its lease,
+-- $8 due at, $9 appid and $10 counterpart of the item behind which to begin (null and two empty texts: with the first).
+-- What stands before it was just claimed by this process: leased still, or recorded and due elsewhere, with a dead entry in the
+-- index for each. Those a later claim would read again and again, for as long as some old transaction (a backup) sees them.
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item_due.
 -- A row that was just locked stays where it is: the update reaches it by its place, without another look into an index.
 -- One that was rewritten after the statement began is not seen there, and is left to the next claim.
@@ -18,6 +21,7 @@ with moment as materialized (
      and i.free_at <= (select now from moment)
      and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $7) from moment))
      and (i.abandoned + (i.leased_by is not null)::int >= 2) = $6
+     and (i.due_at, i.appid, i.counterpart) > (coalesce($8::timestamptz, '-infinity'), $9::text, $10::text)
    order by i.due_at, i.appid, i.counterpart
    limit $3
      for no key update skip locked
@@ -42,4 +46,5 @@ returning i.appid,
           m.now,
           c.access_sealed,
           extract(epoch from c.access_expires_at - m.now)::float8 as good_for_secs,
-          c.version
+          c.version,
+          i.due_at
