@@ -46,11 +46,8 @@ pub fn run(command: &mut Command) -> Result<Used> {
 fn alive(child: &Child, used: &mut Used) -> Result<bool> {
     let process = format!("/proc/{}", child.id());
     let stat = fs::read_to_string(format!("{process}/stat"))?;
-    // The name in parentheses may hold spaces; the state is the field after it.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u32>().ok()).unwrap_or(0);
-    used.cpu = TICK * (ticks(11) + ticks(12));
-    if fields.first() == Some(&"Z") {
+    used.cpu = TICK * (ticks(&stat, 11) + ticks(&stat, 12));
+    if stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with('Z')) {
         return Ok(false);
     }
     let status = match fs::read_to_string(format!("{process}/status")) {
@@ -64,4 +61,31 @@ fn alive(child: &Child, used: &mut Used) -> Result<bool> {
         .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     used.resident_bytes_max = used.resident_bytes_max.max(kilobytes.unwrap_or(0) * 1024);
     Ok(true)
+}
+
+/// CPU time of a process so far, user and system.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(TICK * (ticks(&stat, 11) + ticks(&stat, 12)))
+}
+
+/// The same with its children, those that have ended included.
+pub fn cpu_with_children(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let mut sum = (11..=14).map(|index| ticks(&stat, index)).sum::<u32>();
+    for entry in fs::read_dir("/proc")? {
+        let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // Whoever ends in between is counted with the ended ones the next time.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
+        if ticks(&stat, 1) == pid {
+            sum += ticks(&stat, 11) + ticks(&stat, 12);
+        }
+    }
+    Ok(TICK * sum)
+}
+
+/// A number of `/proc/PID/stat`, counted from the state on. The name in parentheses before it may hold spaces.
+fn ticks(stat: &str, index: usize) -> u32 {
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    after.split_whitespace().nth(index).and_then(|field| field.parse().ok()).unwrap_or(0)
 }

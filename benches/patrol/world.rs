@@ -2,15 +2,16 @@
 
 use std::{
     collections::HashMap,
+    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use futures_util::{StreamExt as _, stream};
+use anyhow::{Context, Result, bail, ensure};
 use secrecy::{SecretBox, SecretString};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use wxpatrol::{
@@ -29,6 +30,23 @@ const TEMPLATE: &str = "template_of_merchants";
 const KEY: [u8; 32] = [7; 32];
 const KEY_TEXT: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 const BATCH: usize = 2_000;
+const TOKENS_A_PAGE: usize = 20_000;
+
+/// A merchant with its token, as the simulated WeChat tells it.
+#[derive(Deserialize)]
+struct Issued {
+    appid: String,
+    access_token: String,
+}
+
+/// What planning cost that gave every merchant its items.
+#[derive(Debug, Clone, Copy)]
+pub struct Planning {
+    /// From its first batch to its last.
+    pub took: Duration,
+    /// What it wrote to the log of Postgres.
+    pub wal_bytes: f64,
+}
 
 /// Postgres, with the database that each run starts from.
 pub struct World {
@@ -84,7 +102,7 @@ impl World {
     }
 
     /// Makes the template: these mini programs with live tokens, planned and due, with nothing read yet.
-    pub async fn fill_template(&self, merchants: &[(String, SecretString)]) -> Result<()> {
+    pub async fn fill_template(&self, merchants: &[(String, SecretString)]) -> Result<Planning> {
         self.admin(&format!("drop database if exists {TEMPLATE} with (force)")).await?;
         self.admin(&format!("create database {TEMPLATE}")).await?;
         let url = self.postgres.url(TEMPLATE);
@@ -122,17 +140,25 @@ impl World {
             .await?;
         }
         let context = RecordContext { platform, run: None, patience: Patience(Duration::from_secs(7 * 86_400)) };
-        store.plan(context, false).await?;
+        // As an installation has done it some time after an import.
+        sqlx::raw_sql("vacuum analyze").execute(&mut connection).await?;
+        let before = wal_bytes(&mut connection).await?;
+        let began = Instant::now();
+        let planned = store.plan(context, false).await?;
+        let took = began.elapsed();
+        ensure!(planned.merchants == merchants.len() as u64, "{} merchants are planned", planned.merchants);
+        let wal_bytes = wal_bytes(&mut connection).await? - before;
         store.close().await;
         sqlx::raw_sql("vacuum analyze").execute(&mut connection).await?;
         connection.close().await?;
-        Ok(())
+        Ok(Planning { took, wal_bytes })
     }
 
     /// A fresh database for the next run.
     pub async fn fresh_database(&self) -> Result<()> {
         self.admin("drop database if exists measured with (force)").await?;
-        self.admin(&format!("create database measured template {TEMPLATE}")).await?;
+        // Copied as files: the copy is not written to the log, which is counted.
+        self.admin(&format!("create database measured template {TEMPLATE} strategy file_copy")).await?;
         self.admin("checkpoint").await
     }
 
@@ -154,6 +180,12 @@ impl World {
         let mut command = self.program(wechat);
         command.args(arguments);
         tokio::task::spawn_blocking(move || child::run(&mut command)).await?
+    }
+
+    /// CPU time that Postgres has used so far, over all its processes.
+    pub fn postgres_cpu(&self) -> Result<Duration> {
+        let pid = fs::read_to_string(self.folder.join("pg").join("postmaster.pid"))?;
+        child::cpu_with_children(pid.lines().next().context("Postgres has no process")?.trim().parse()?)
     }
 
     /// The address of the measured database.
@@ -218,6 +250,12 @@ impl World {
     }
 }
 
+/// How far the log of Postgres is.
+pub async fn wal_bytes(connection: &mut PgConnection) -> Result<f64> {
+    let bytes = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
+    Ok(sqlx::query_scalar(bytes).fetch_one(connection).await?)
+}
+
 /// A simulated WeChat in a process of its own, which ends with this value.
 pub struct Simulated {
     child: Child,
@@ -261,16 +299,22 @@ impl Simulated {
         &self.base_url
     }
 
-    /// Every mini program with a live token.
+    /// Every mini program with a live token, asked for in pages: one request for each took minutes for a million.
     pub async fn merchants(&self, count: usize) -> Result<Vec<(String, SecretString)>> {
-        let issue = async |n: u32| {
-            let appid = Plan::mini_program(n);
-            let answer = self.post("issue_live_token", json!({ "appid": appid })).await?;
-            let token = answer["access_token"].as_str().context("no token was issued")?;
-            anyhow::Ok((appid, SecretString::from(token)))
-        };
-        let issued = stream::iter(0..u32::try_from(count)?).map(issue).buffered(32);
-        issued.collect::<Vec<_>>().await.into_iter().collect()
+        let mut merchants = Vec::with_capacity(count);
+        while merchants.len() < count {
+            let wish = json!({ "offset": merchants.len(), "count": TOKENS_A_PAGE.min(count - merchants.len()) });
+            let answer = self.post("issue_live_tokens", wish).await?;
+            let issued: Vec<Issued> = serde_json::from_value(answer)?;
+            ensure!(!issued.is_empty(), "the simulated WeChat has fewer than {count} mini programs");
+            merchants.extend(issued.into_iter().map(|issued| (issued.appid, SecretString::from(issued.access_token))));
+        }
+        Ok(merchants)
+    }
+
+    /// CPU time that the simulation has used so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        child::cpu(self.child.id())
     }
 
     /// A number under `/_sim/`.

@@ -1,8 +1,10 @@
 //! `simulate`: the simulated WeChat alone, for rehearsals.
 
+use std::io::Write as _;
+
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Exit};
+use super::{AppError, Exit, unprinted};
 use crate::{
     cli::Simulate,
     simulate::{Plan, ReceiverUrl, SimulatedWechat},
@@ -43,15 +45,19 @@ pub(super) async fn serve(flags: &Simulate, stop: CancellationToken) -> Result<E
         .world()
         .set_receiver(ReceiverUrl { url, plain_json: flags.receiver_json, automatic: true })
         .map_err(|error| AppError::Input(format!("--receiver: {error}")))?;
-    println!("export WXPATROL_WECHAT_BASE_URL={}", simulated.base_url());
+    let mut printed = format!("export WXPATROL_WECHAT_BASE_URL={}\n", simulated.base_url());
     for (name, value) in settings {
-        println!("export {name}='{value}'");
+        printed.push_str(&format!("export {name}='{value}'\n"));
     }
     // Comments, so that the lines above can be handed to a shell as they are.
     for Plan { component_appid, component_appsecret, verify_ticket, .. } in &others {
-        println!("# printf %s '{component_appsecret}' | wxpatrol platform add {component_appid}");
-        println!("# printf %s '{verify_ticket}' | wxpatrol ticket - --platform {component_appid}");
+        printed.push_str(&format!("# printf %s '{component_appsecret}' | wxpatrol platform add {component_appid}\n"));
+        printed.push_str(&format!("# printf %s '{verify_ticket}' | wxpatrol ticket - --platform {component_appid}\n"));
     }
+    // Whoever started this may read the lines it needs and close the pipe; that must not end the simulation.
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(printed.as_bytes()).and_then(|()| stdout.flush()).or_else(unprinted)?;
+    drop(stdout);
     eprintln!("the simulated WeChat listens; its control paths are under /_sim/ (see README), Ctrl-C ends it");
     stop.cancelled().await;
     simulated.stop().await;

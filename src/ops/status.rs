@@ -61,7 +61,7 @@ async fn platforms(store: &Store) -> Result<Table, StoreError> {
         ("enabled", Kind::Boolean),
     ];
     Ok(titled(
-        "Platforms: the age of the verify ticket, the breaker, and how much wants attention",
+        "Platforms: the age of the verify ticket, the breaker, and how much wants attention (counted up to 1000)",
         &columns,
         rows.collect(),
     ))
@@ -97,7 +97,7 @@ async fn checks(store: &Store) -> Result<Table, StoreError> {
         ("leased", Kind::Number),
         ("held", Kind::Number),
     ];
-    Ok(titled("Items of each check", &columns, rows.collect()))
+    Ok(titled("Items of each check (due, leased and held ones counted up to 10000)", &columns, rows.collect()))
 }
 
 async fn schedules(store: &Store) -> Result<Table, StoreError> {

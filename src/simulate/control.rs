@@ -38,6 +38,12 @@ struct Of {
 }
 
 #[derive(Deserialize)]
+struct Range {
+    offset: usize,
+    count: usize,
+}
+
+#[derive(Deserialize)]
 struct Switch {
     on: bool,
 }
@@ -195,6 +201,10 @@ async fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal
         "issue_live_token" => {
             let (access_token, expires_in) = world.issue_live_token(&parse::<Of>(body)?.appid)?;
             answer = json!({"access_token": access_token, "expires_in": expires_in});
+        }
+        "issue_live_tokens" => {
+            let Range { offset, count } = parse(body)?;
+            answer = shown(world.issue_live_tokens(offset, count))?;
         }
         "issue_component_token" => {
             let (component_access_token, expires_in) = world.issue_component_token();

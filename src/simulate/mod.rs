@@ -35,6 +35,7 @@
 //! | `POST expire_all_tokens` | | every token answers 42001 |
 //! | `POST token_overlap` | `{"seconds": 0}` | how long a replaced token lives on |
 //! | `POST issue_live_token` | `{"appid"}` | an access token without a refresh |
+//! | `POST issue_live_tokens` | `{"offset", "count"}` | the same for so many merchants from a place in `merchants` on |
 //! | `POST issue_component_token` | | a component token without a fetch |
 //! | `POST rotate_refresh_tokens` | `{"on"}` | each refresh changes the refresh token |
 //! | `POST empty_refresh_tokens` | `{"on"}` | refreshes answer an empty refresh token |
@@ -68,6 +69,7 @@ mod component;
 mod control;
 mod endpoint;
 mod gauge;
+mod issue;
 mod link;
 mod merchant;
 mod oddity;
@@ -96,6 +98,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use endpoint::Endpoint;
 pub use gauge::EndpointCounts;
+pub use issue::LiveToken;
 pub use link::{Ask, Invitation, LinkMode};
 pub use merchant::MerchantCard;
 pub use oddity::{Oddity, Rule};

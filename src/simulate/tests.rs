@@ -561,6 +561,23 @@ async fn every_control_path_of_the_table_answers() {
 }
 
 #[tokio::test]
+async fn tokens_for_many_merchants_are_live_and_count_as_no_refresh() {
+    let caller = Caller::with(Plan { mini_programs: 5, official_accounts: 2, ..Plan::default() }).await;
+    let issued = caller.post("/_sim/issue_live_tokens", &json!({"offset": 3, "count": 10})).await;
+    let issued = issued.as_array().unwrap();
+    let appids: Vec<&str> = issued.iter().map(|one| one["appid"].as_str().unwrap()).collect();
+    assert_eq!(appids, [mp(3), mp(4), oa(0), oa(1)]);
+    for one in &issued[..2] {
+        let path = format!("/tcb/checkmobile?access_token={}", one["access_token"].as_str().unwrap());
+        assert_eq!(code(&caller.post(&path, &json!({"push_tmpl": false})).await), 0);
+    }
+    assert_eq!(caller.world.answered_well(Endpoint::Checkmobile), [mp(3), mp(4)]);
+    assert!(caller.world.refreshes().is_empty());
+    let beyond = caller.post("/_sim/issue_live_tokens", &json!({"offset": 7, "count": 10})).await;
+    assert_eq!(beyond, json!([]));
+}
+
+#[tokio::test]
 async fn quirks_are_few_deterministic_and_never_more_than_answers() {
     let plan = Plan { quirks: true, mini_programs: 2000, ..Plan::default() };
     let odd = |plan: &Plan| -> Vec<u32> {

@@ -187,23 +187,6 @@ impl World {
         self.token_overlap_micros.store(micros(overlap), Ordering::Relaxed);
     }
 
-    /// Issues an access token as a refresh would, without counting a refresh; returns it with its seconds to live.
-    ///
-    /// # Errors
-    /// When the merchant is unknown.
-    pub fn issue_live_token(&self, appid: &str) -> Result<(String, u64), WorldError> {
-        let place = self.place(appid)?;
-        let serial = self.issue(&mut self.merchant(place).access);
-        Ok((self.traits(place).access_token(serial), self.plan.token_lifetime.as_secs()))
-    }
-
-    /// Issues a component token as `api_component_token` would, without counting a fetch; returns it with its seconds to
-    /// live.
-    pub fn issue_component_token(&self) -> (String, u64) {
-        let serial = self.issue(&mut hold(&self.component));
-        (format!("sim-ct-{serial}"), self.plan.token_lifetime.as_secs())
-    }
-
     /// Whether each refresh issues a new refresh token.
     pub fn set_rotate_refresh_tokens(&self, rotate: bool) {
         self.rotate_refresh_tokens.store(rotate, Ordering::Relaxed);

@@ -16,7 +16,7 @@ pub struct PlatformStatus {
     pub halted_at: Option<DateTime<Utc>>,
     /// Why.
     pub halt_reason: Option<String>,
-    /// Rows in the view `attention`.
+    /// Rows in the view `attention`, counted up to a thousand.
     pub attention: i64,
     /// Whether it is patrolled at all.
     pub enabled: bool,
@@ -44,13 +44,13 @@ pub struct CheckStatus {
     pub check_name: String,
     /// All of them.
     pub items: i64,
-    /// Due now.
+    /// Due now, of the ten thousand longest due ones.
     pub due: i64,
     /// Since when the oldest of those is due.
     pub due_since: Option<DateTime<Utc>>,
-    /// Leased.
+    /// Leased, of those.
     pub leased: i64,
-    /// Held with their merchant.
+    /// Held with their merchant, counted up to ten thousand.
     pub held: i64,
 }
 

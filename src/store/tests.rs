@@ -12,14 +12,17 @@ mod tokens;
 mod upkeep;
 mod views;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, SqlSafeStr as _};
 
 use super::testing::TestDatabase;
 use crate::{
-    domain::{CheckName, PlatformId},
-    store::Store,
+    domain::{CheckName, PlatformId, link::Patience},
+    store::{Store, record::RecordContext},
 };
 
 /// Says several statements that only a test says.
@@ -247,4 +250,116 @@ async fn moving_the_clock_moves_what_is_due() {
     assert_eq!(due(&database.store).await, 0);
     database.advance(std::time::Duration::from_secs(3_601)).await;
     assert_eq!(due(&database.another_store().await).await, 1);
+}
+
+/// Tables whose key does not begin with a merchant, and why they stay small or are the whole installation's.
+const KEYS_WITHOUT_MERCHANT: [(&str, &str); 24] = [
+    ("_migration", "a row for each migration"),
+    ("schema_step", "a row for each step of the schema"),
+    ("rehearsal_clock", "one row"),
+    ("sealing_key", "one row"),
+    ("cluster_identity", "one row"),
+    ("platform", "a row for each platform"),
+    ("platform_limit", "a row for each platform and endpoint"),
+    ("recovery", "a row for each platform"),
+    ("schedule", "a row for each platform and schedule"),
+    ("item_count", "a row for each platform and check"),
+    ("pace", "a row for each platform and endpoint: the limit that all processes share"),
+    ("closure", "a row for each platform and endpoint"),
+    ("learned", "a row for each platform and endpoint"),
+    ("limit_setting", "a row for each endpoint and living process"),
+    ("day_count", "a row for each platform, endpoint and day"),
+    ("quota_turn", "a row for each platform, endpoint and day"),
+    ("message_day", "a row for each platform, purpose and day"),
+    ("process", "a row for each living process"),
+    ("run", "a row for each tick"),
+    ("coverage", "a row for each tick and check"),
+    ("errcode", "the runbook"),
+    ("hold", "checks, endpoints and schedules are held as well as merchants; as many rows as operators write"),
+    ("hold_event", "as hold"),
+    ("taken_push", "a ticket's push has no merchant; rows live as long as a replay could"),
+];
+
+#[tokio::test]
+async fn every_key_begins_with_a_merchant_but_for_the_small_tables() {
+    let database = TestDatabase::new().await;
+    let keys: Vec<(String, bool)> = sqlx::query_as(
+        "select t.relname::text,
+                coalesce((select array_agg(a.attname::text order by k.place) filter (where k.place <= 2)
+                                   in ('{platform_id,appid}', '{platform_id,official_account}')
+                            from pg_constraint c
+                           cross join unnest(c.conkey) with ordinality as k (attnum, place)
+                            join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum
+                           where c.conrelid = t.oid
+                             and c.contype = 'p'), false)
+           from pg_class t
+          where t.relnamespace = 'wxpatrol_data'::regnamespace
+            and t.relkind in ('r', 'p')
+          order by 1",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    let without: BTreeSet<&str> = keys.iter().filter(|(_, begins)| !begins).map(|(table, _)| table.as_str()).collect();
+    let listed: BTreeSet<&str> = KEYS_WITHOUT_MERCHANT.iter().map(|(table, _)| *table).collect();
+    assert_eq!(
+        without, listed,
+        "left: tables whose key does not begin with platform and merchant; right: those that may"
+    );
+    assert!(keys.len() > listed.len());
+}
+
+/// Items by check: as they are counted, and as they are.
+async fn counts(pool: &PgPool) -> (Vec<(String, i64)>, Vec<(String, i64)>) {
+    let kept = "select check_name, items from wxpatrol_data.item_count where items <> 0 order by 1";
+    let true_ones = "select check_name, count(*) from wxpatrol_data.item group by 1 order by 1";
+    (sqlx::query_as(kept).fetch_all(pool).await.unwrap(), sqlx::query_as(true_ones).fetch_all(pool).await.unwrap())
+}
+
+#[tokio::test]
+async fn items_are_counted_as_they_come_and_go() {
+    let (database, platform) = seeded().await;
+    let (kept, there) = counts(&database.pool).await;
+    assert_eq!(kept, there);
+    assert!(there.contains(&("phone".to_owned(), 2)), "{there:?}");
+    // Planning inserts, overwrites and deletes; a wish that is taken back deletes.
+    say(&database.pool, "update merchant set kind = 'official_account' where appid = 'wxmini2'").await;
+    let context = RecordContext { platform, run: None, patience: Patience(Duration::from_secs(86_400)) };
+    database.store.plan(context, false).await.unwrap();
+    say(&database.pool, "delete from wish where mini_program = 'wxmini1'").await;
+    let (kept, there) = counts(&database.pool).await;
+    assert_eq!(kept, there);
+    assert!(there.contains(&("invite".to_owned(), 1)), "{there:?}");
+}
+
+#[tokio::test]
+async fn what_is_due_is_told_by_a_bounded_count() {
+    let (database, _) = seeded().await;
+    let counted = async || -> (i64, i64, i64, i64) {
+        let statement =
+            "select items, barred, leased, extract(epoch from wxpatrol_data.clock() - due_since)::bigint / 60
+                           from wxpatrol_data.due_count where check_name = 'ask'";
+        sqlx::query_as(statement).fetch_one(&database.pool).await.unwrap()
+    };
+    assert_eq!(counted().await, (1, 0, 0, 0));
+    say(
+        &database.pool,
+        "create or replace function count_bound() returns bigint language sql immutable as 'select 10::bigint';
+         insert into merchant (platform_id, appid) select 1, 'wxmany' || n from generate_series(1, 30) n;
+         insert into item (platform_id, appid, check_name, due_at, due_since, free_at)
+         select 1, 'wxmany' || n, 'ask', clock() - interval '1 h', clock() - interval '1 h',
+                case when n <= 5 then clock() + interval '1 h' else '-infinity' end
+           from generate_series(1, 7) n;
+         update item set leased_until = clock() + interval '1 min', leased_by = '00000000-0000-0000-0000-000000000001'
+          where appid in ('wxmany6', 'wxmany7')",
+    )
+    .await;
+    assert_eq!(counted().await, (6, 5, 2, 60));
+    say(
+        &database.pool,
+        "insert into item (platform_id, appid, check_name, due_at, due_since)
+         select 1, 'wxmany' || n, 'ask', clock() - interval '1 min', clock() - interval '1 min' from generate_series(8, 30) n",
+    )
+    .await;
+    assert_eq!(counted().await, (8, 5, 2, 60), "no more are looked at than the bound says, the longest due first");
 }

@@ -74,3 +74,11 @@ async fn the_unattended_program_ends_with_0_when_it_is_told_to() {
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert_eq!(world.count("select count(*) from wxpatrol_data.process").await, 0);
 }
+
+#[tokio::test]
+async fn a_simulation_goes_on_though_nobody_reads_what_it_prints() {
+    let world = World::new(plan(1, 0)).await;
+    let (simulated, said) = world.spawn_unread(&["simulate", "--addr", "127.0.0.1:0"]).await;
+    assert!(said.contains("listens"), "{said}");
+    assert!(simulated.killed().await, "it lived until it was killed");
+}

@@ -14,6 +14,10 @@ with moment as materialized (
     from r
    cross join (select distinct unit from wanted) u
    cross join lateral run_scope(r, u.unit) s
+), total as materialized (
+  select unit, count(*) as items
+    from scope
+   group by unit
 ), counted as materialized (
   select w.check_name, b.bucket, b.reason, count(*) as items
     from moment m
@@ -31,7 +35,7 @@ with moment as materialized (
 )
 insert into coverage as c (run_id, check_name, total, done, fresh, skipped, deferred, failed, reasons)
 select $1, w.check_name,
-       coalesce((select t.items from (select unit, count(*) as items from scope group by unit) t where t.unit = w.unit), 0),
+       coalesce((select t.items from total t where t.unit = w.unit), 0),
        coalesce((select sum(n.items) from counted n where n.check_name = w.check_name and n.bucket = 'done'), 0),
        coalesce((select sum(n.items) from counted n where n.check_name = w.check_name and n.bucket = 'fresh'), 0),
        coalesce((select sum(n.items) from counted n where n.check_name = w.check_name and n.bucket = 'skipped'), 0),

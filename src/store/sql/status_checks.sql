@@ -1,14 +1,22 @@
--- status_checks.sql: the items of each check: due, leased, held, sleeping.
+-- status_checks.sql: the items of each check: all, due, leased, held. What is due, leased or held is counted up to
+-- count_bound() of each, so that it is answered at once however many merchants there are.
+-- Served by the table item_count, and by item_due and item_held.
 select p.component_appid as platform,
-       i.check_name,
-       count(*) as items,
-       count(*) filter (where not i.held and i.due_at <= m.now and not leased) as due,
-       min(i.due_since) filter (where not i.held and i.due_at <= m.now and not leased) as due_since,
-       count(*) filter (where leased) as leased,
-       count(*) filter (where i.held) as held
-  from (select clock() as now) m,
-       item i
-  join platform p on p.platform_id = i.platform_id
- cross join lateral (select coalesce(i.leased_until > m.now, false) as leased) l
- group by p.component_appid, i.check_name
- order by p.component_appid, i.check_name
+       c.check_name,
+       c.items,
+       d.items as due,
+       d.due_since,
+       d.leased,
+       h.items as held
+  from platform p
+  join item_count c on c.platform_id = p.platform_id and c.items > 0
+  join due_count d on d.platform_id = c.platform_id and d.check_name = c.check_name
+ cross join lateral (
+       select count(*) as items
+         from (select
+                 from item i
+                where i.platform_id = c.platform_id
+                  and i.check_name = c.check_name
+                  and i.held
+                limit count_bound()) i) h
+ order by p.component_appid, c.check_name

@@ -11,7 +11,7 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
     task::JoinHandle,
 };
@@ -100,6 +100,17 @@ impl World {
         stdin.write_all(input.as_bytes()).await.ok();
         drop(stdin);
         Program::new(child).ended().await
+    }
+
+    /// Starts the program for a reader that has gone: whatever it prints breaks the pipe. Back when it has said a line, and
+    /// what it said.
+    pub async fn spawn_unread(&self, arguments: &[&str]) -> (Program, String) {
+        let mut child = self.command(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        tokio::time::timeout(PATIENCE, stderr.read_line(&mut said)).await.expect("it says a line").unwrap();
+        (Program { child, stdout: tokio::spawn(async { Vec::new() }), stderr: reading(stderr) }, said)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
