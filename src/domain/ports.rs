@@ -229,12 +229,28 @@ pub enum Slice {
     },
 }
 
+/// Slots of earlier slices that no call was made with: they came too late, or nobody wanted them any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// How many.
+    pub slots: u32,
+    /// How long ago the oldest of them was granted.
+    pub age: Duration,
+}
+
 /// Where the limits that all processes share are kept.
 #[async_trait]
 pub trait SliceSource: Send + Sync {
-    /// Takes up to `wanted` (at least 1) slots of a platform's endpoint. A slice that is not used expires; nothing is
-    /// handed back.
-    async fn take_slice(&self, platform: PlatformId, endpoint: Endpoint, wanted: u32) -> Result<Slice, PortError>;
+    /// Takes up to `wanted` slots of a platform's endpoint; 0 takes none. The time of slots that are not used is gone; from
+    /// the count of the day they are taken back, when they are said to be unused on the day that they were granted on. Not to
+    /// be repeated with the same unused slots, unless it failed.
+    async fn take_slice(
+        &self,
+        platform: PlatformId,
+        endpoint: Endpoint,
+        wanted: u32,
+        unused: Unused,
+    ) -> Result<Slice, PortError>;
 
     /// Counts calls that were made under a limit in shadow, within the last quarter of a second, and answers how many of
     /// today's, over all processes, the limit would have held back. Not to be repeated: it counts them again.

@@ -29,6 +29,10 @@ use crate::{
 const LIVE: Duration = Duration::from_secs(MARGIN_MAX.as_secs() + 30);
 /// A probe that said nothing (a connection that broke, a token that cools down) is followed by another after this.
 const PROBE_AGAIN: Duration = Duration::from_secs(3);
+/// A closed endpoint is asked about again after this: what closed it may be another number now.
+const CLOSED_AGAIN: Duration = Duration::from_secs(60);
+/// A check whose endpoint is closed for longer is not wanted, as `checks_shut.sql` has it.
+const SHUT_FOR: Duration = Duration::from_secs(120);
 /// A dry lane looks again after this, should nobody wake it.
 const DRY: Duration = Duration::from_secs(2);
 
@@ -236,15 +240,21 @@ async fn admit(
         let permit = match permit {
             Ok(permit) => permit,
             Err(closed) => {
-                inner.closed.note(endpoint, closed.wait);
+                inner.closed.note(endpoint, closed.wait.min(CLOSED_AGAIN));
                 inner.progress.waits_for(Some(format!(
                     "{} is closed for {} s",
                     endpoint.name(),
                     closed.wait.as_secs()
                 )));
-                let due_at = inner.now() + chrono::TimeDelta::from_std(closed.wait).unwrap_or_default();
-                let wait = Outcome::Again { due_at, reason: "endpoint_closed".to_owned(), attempt: false };
-                hand_back(inner, &way.claim, settled, wait).await;
+                // A closure that outlasts the run's patience keeps the check from being claimed at all, and an operator may end it
+                // before its time: what was claimed waits with the others, as due as it was.
+                let outcome = if closed.wait > SHUT_FOR {
+                    Outcome::Back
+                } else {
+                    let due_at = inner.now() + chrono::TimeDelta::from_std(closed.wait).unwrap_or_default();
+                    Outcome::Again { due_at, reason: "endpoint_closed".to_owned(), attempt: false }
+                };
+                hand_back(inner, &way.claim, settled, outcome).await;
                 return None;
             }
         };

@@ -108,8 +108,6 @@ async fn tell(inner: &Inner) -> Result<(), StoreError> {
 
 /// Hears what holds, takes it over, and says what is new.
 async fn listen(inner: &Inner, said: &mut HashMap<Endpoint, Vec<String>>) -> Result<(), StoreError> {
-    let others = inner.store.other_live_processes().await?;
-    inner.wire.pace().share_among(u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1));
     for heard in inner.store.hear_limits(inner.platform.id).await? {
         let Some(endpoint) = heard.endpoint() else { continue };
         if let Some(wait) = heard.closed_for() {
@@ -177,10 +175,14 @@ pub(super) async fn ask(inner: &Inner) -> Result<u32, StoreError> {
     for endpoint in Endpoint::ALL {
         let Some(check) = told_by(*endpoint) else { continue };
         while !inner.halted() {
-            if inner.wire.pace().permit(platform, Endpoint::QuotaGet).await.is_err() {
-                return Ok(asked);
-            }
             let Some(appid) = inner.store.take_question(platform, *endpoint, check).await? else { break };
+            loop {
+                match inner.wire.pace().permit(platform, Endpoint::QuotaGet).await {
+                    Ok(permit) if permit.still_good() => break,
+                    Ok(_) => {}
+                    Err(_) => return Ok(asked),
+                }
+            }
             ask_about(inner, *endpoint, &appid).await?;
             asked += 1;
         }

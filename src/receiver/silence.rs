@@ -56,8 +56,10 @@ impl Silence {
             () = self.stop.cancelled() => return,
             permit = self.wire.pace().permit(self.platform.id, Endpoint::ApiStartPushTicket) => permit,
         };
-        if permit.is_err() {
-            return;
+        match permit {
+            // One call in an hour hurts no pace, however late its slot is.
+            Ok(permit) => drop(permit.still_good()),
+            Err(_) => return,
         }
         let platform = self.platform.component_appid.as_str();
         let ticket_age_secs = silence.ticket_age.map(|age| age.as_secs());

@@ -153,6 +153,11 @@ impl Store {
             )
             .execute(&self.pool)
             .await?;
+        sqlx::query(include_str!("sql/closure_day_lift.sql"))
+            .bind(platform)
+            .bind(super::slices::USED_UP)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

@@ -57,16 +57,4 @@ impl Store {
     pub async fn prune(&self) -> Result<u64, StoreError> {
         Ok(sqlx::query(include_str!("sql/process_prune.sql")).execute(&self.pool).await?.rows_affected())
     }
-
-    /// How many other processes live on this database.
-    ///
-    /// # Errors
-    /// Postgres did not answer.
-    pub async fn other_live_processes(&self) -> Result<u64, StoreError> {
-        let others: i64 = sqlx::query_scalar(include_str!("sql/process_others.sql"))
-            .bind(self.process_id)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(u64::try_from(others).unwrap_or(0))
-    }
 }

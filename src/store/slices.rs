@@ -12,7 +12,7 @@ use sqlx::FromRow;
 use super::{Store, StoreError};
 use crate::domain::{
     Endpoint, Limit, PlatformId,
-    ports::{PortError, Slice, SliceSource},
+    ports::{PortError, Slice, SliceSource, Unused},
 };
 
 /// The share of a rate that is handed out.
@@ -25,6 +25,9 @@ const SLICE: Duration = Duration::from_millis(250);
 const SHADOW_WINDOW: Duration = Duration::from_millis(300);
 /// Slots of a limit that is a count a day alone are used or lost within this, and before the day ends.
 const DAY_SLOTS_GOOD: Duration = Duration::from_secs(60);
+
+/// Why an endpoint is closed until midnight by a limit of our own.
+pub(super) const USED_UP: &str = "the limit a day is used up";
 
 /// The limits of this process's configuration, served from the database that all processes share.
 #[derive(Clone)]
@@ -56,7 +59,13 @@ impl SharedLimits {
         Self { store, limits: Arc::new(limits) }
     }
 
-    async fn take(&self, platform: PlatformId, endpoint: Endpoint, wanted: u32) -> Result<Slice, StoreError> {
+    async fn take(
+        &self,
+        platform: PlatformId,
+        endpoint: Endpoint,
+        wanted: u32,
+        unused: Unused,
+    ) -> Result<Slice, StoreError> {
         let Some(limit) = self.limits.get(&endpoint) else {
             return Ok(Slice::Granted {
                 count: wanted,
@@ -75,14 +84,19 @@ impl SharedLimits {
             .bind(SHARE)
             .bind(SLICE.as_secs_f64())
             .bind(limit.per_day().map(i64::from))
+            .bind(i64::from(unused.slots))
+            .bind(unused.age.as_secs_f64())
             .fetch_one(&self.store.pool)
             .await?;
+        if wanted == 0 {
+            return Ok(Slice::Later { wait: Duration::ZERO });
+        }
         if row.shut {
             return Ok(Slice::Closed { wait: secs(row.shut_secs) });
         }
         if let (true, Some(day_ends_secs)) = (row.day_used_up, row.day_ends_secs) {
             let midnight = self.store.now() + chrono::TimeDelta::milliseconds((day_ends_secs * 1000.0) as i64);
-            self.store.close_endpoint(platform, endpoint, midnight, None, "the limit a day is used up", false).await?;
+            self.store.close_endpoint(platform, endpoint, midnight, None, USED_UP, false).await?;
             return Ok(Slice::Closed { wait: secs(day_ends_secs) });
         }
         if let (Some(slots), Some(wait)) = (row.slots, row.wait_secs) {
@@ -115,8 +129,14 @@ impl SharedLimits {
 
 #[async_trait]
 impl SliceSource for SharedLimits {
-    async fn take_slice(&self, platform: PlatformId, endpoint: Endpoint, wanted: u32) -> Result<Slice, PortError> {
-        Ok(self.take(platform, endpoint, wanted.max(1)).await?)
+    async fn take_slice(
+        &self,
+        platform: PlatformId,
+        endpoint: Endpoint,
+        wanted: u32,
+        unused: Unused,
+    ) -> Result<Slice, PortError> {
+        Ok(self.take(platform, endpoint, wanted, unused).await?)
     }
 
     async fn count_in_shadow(&self, platform: PlatformId, endpoint: Endpoint, calls: u32) -> Result<u64, PortError> {

@@ -16,7 +16,9 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::*;
-use crate::domain::ports::{Cause, Ended, Holder, NewToken, PortError, RefreshClaim, RefreshLease, Refreshed, Slice};
+use crate::domain::ports::{
+    Cause, Ended, Holder, NewToken, PortError, RefreshClaim, RefreshLease, Refreshed, Slice, Unused,
+};
 
 pub(super) const APPID: &str = "wx1111111111111111";
 
@@ -236,7 +238,7 @@ pub(super) struct Plenty;
 
 #[async_trait]
 impl SliceSource for Plenty {
-    async fn take_slice(&self, _: PlatformId, _: Endpoint, wanted: u32) -> Result<Slice, PortError> {
+    async fn take_slice(&self, _: PlatformId, _: Endpoint, wanted: u32, _: Unused) -> Result<Slice, PortError> {
         Ok(Slice::Granted { count: wanted, wait: Duration::ZERO, interval: Duration::from_micros(10), good_for: None })
     }
 

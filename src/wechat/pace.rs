@@ -11,13 +11,14 @@ mod slots;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use self::lane::Lane;
+use self::slots::Leftover;
 use crate::domain::ports::SliceSource;
 use crate::domain::{Endpoint, Limit, PlatformId};
 
@@ -29,14 +30,39 @@ pub type PaceConfig = HashMap<Endpoint, Option<Limit>>;
 #[must_use = "a permit that is dropped is a slot thrown away"]
 pub struct Permit {
     /// `None`: the endpoint is unlimited.
-    good_until: Option<Instant>,
+    slot: Option<Slot>,
+}
+
+/// A slot on its way to a call.
+#[derive(Debug)]
+struct Slot {
+    good_until: Instant,
+    /// When the slice was granted that it is of.
+    granted_at: Instant,
+    leftover: Arc<Leftover>,
+    called: AtomicBool,
 }
 
 impl Permit {
-    /// Whether the call may still be made. A permit that is held too long would bunch calls that were spaced.
+    const UNLIMITED: Self = Self { slot: None };
+
+    /// Whether the call may still be made; it counts as made when so. A permit that is held too long would bunch calls that
+    /// were spaced.
     #[must_use]
     pub fn still_good(&self) -> bool {
-        self.good_until.is_none_or(|until| Instant::now() <= until)
+        self.slot.as_ref().is_none_or(|slot| {
+            let good = Instant::now() <= slot.good_until;
+            slot.called.fetch_or(good, Ordering::Relaxed);
+            good
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !*self.called.get_mut() {
+            self.leftover.add(1, self.granted_at);
+        }
     }
 }
 
@@ -54,15 +80,13 @@ pub struct Pace {
     config: PaceConfig,
     /// One for each platform and limited endpoint that was ever asked for.
     lanes: Mutex<HashMap<(PlatformId, Endpoint), Arc<Lane>>>,
-    /// Processes that share the limits, this one included, as last heard.
-    sharers: Arc<AtomicU32>,
 }
 
 impl Pace {
     /// A pace over the limits that all processes share.
     #[must_use]
     pub fn new(source: Arc<dyn SliceSource>, config: PaceConfig) -> Self {
-        Self { source, config, lanes: Mutex::default(), sharers: Arc::new(AtomicU32::new(1)) }
+        Self { source, config, lanes: Mutex::default() }
     }
 
     /// Waits for the next slot. Waiters are served in order; dropping the future gives the place up and wastes nothing
@@ -84,24 +108,20 @@ impl Pace {
             // An unlimited endpoint has a lane only after it was closed.
             None => match self.known_lane(platform, endpoint) {
                 Some(lane) => lane,
-                None => return Ok(Permit { good_until: None }),
+                None => return Ok(Permit::UNLIMITED),
             },
         };
         lane.permit(following).await
     }
 
-    /// How many processes share the limits, this one included. While the source is silent nobody takes more than such a
-    /// share, and half of the limit at most.
-    pub fn share_among(&self, processes: u32) {
-        self.sharers.store(processes.max(1), Ordering::Relaxed);
-    }
-
-    /// Counts what limits in shadow have seen and nobody has counted yet. For an orderly end; may be repeated.
+    /// Counts what limits in shadow have seen and nobody has counted yet, and gives back what no call was made with. For an
+    /// orderly end; may be repeated.
     pub async fn settle(&self) {
         let lanes: Vec<Arc<Lane>> =
             self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for lane in lanes {
             lane.count_shadow().await;
+            lane.give_back().await;
         }
     }
 
@@ -119,7 +139,7 @@ impl Pace {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry((platform, endpoint)).or_insert_with(|| {
             let limit = self.config.get(&endpoint).copied().flatten();
-            Arc::new(Lane::new(platform, endpoint, limit, Arc::clone(&self.source), Arc::clone(&self.sharers)))
+            Arc::new(Lane::new(platform, endpoint, limit, Arc::clone(&self.source)))
         });
         Arc::clone(lane)
     }

@@ -1,7 +1,9 @@
 -- slice_take.sql: takes slots of a limit that all processes share (generic cell rate algorithm), and of its count a day.
 -- $1 platform, $2 endpoint, $3 slots, $4 seconds from slot to slot as set here (0: no rate), $5 seconds that unused slots
 -- are kept, $6 seconds that slots may be handed out ahead, $7 the share of a rate that is handed out, $8 seconds that one
--- slice may last, $9 calls a day as set here, or null.
+-- slice may last, $9 calls a day as set here, or null, $10 slots of earlier slices that no call was made with, $11 seconds
+-- since the oldest of them was taken: they are taken back from the count of the day that they were taken on.
+-- With $3 zero nothing is taken, and slots are only given back.
 -- The stricter holds: of what is set here, what other living processes are set to, and what WeChat said. While the
 -- endpoint is slow, the slots are further apart.
 -- Locks the day's row of day_count, if days are counted, then the endpoint's row of pace; the waiter reads the clock again
@@ -16,7 +18,10 @@ with moment as materialized (
          greatest(extract(epoch from c.closed_until - m.now), 0)::float8 as shut_secs,
          greatest($4, s.interval_secs, l.interval_secs)
            / $7 / coalesce(slow_share(slow_steps(c.closed_until, c.slow_until, m.now)), 1) as interval_secs,
-         least($9::bigint, s.per_day) as per_day
+         least($9::bigint, s.per_day) as per_day,
+         case when m.now - make_interval(secs => $11) >= d.day::timestamp at time zone 'Asia/Shanghai'
+              then $10::bigint
+              else 0 end as back
     from (select clock() as now) m
    cross join lateral (select (m.now at time zone 'Asia/Shanghai')::date as day) d
     left join closure c
@@ -34,7 +39,7 @@ with moment as materialized (
             and not s.shadow
             and p.beat_at > m.now - interval '30 s') s
 ), spent as materialized (
-  select d.used
+  select greatest(d.used - m.back, 0) as used
     from moment m
     join day_count d
       on d.platform_id = $1
@@ -43,7 +48,7 @@ with moment as materialized (
    where m.per_day is not null
      for update of d
 ), wanted as materialized (
-  select least(greatest(1, least($3::bigint, floor($8 / nullif(m.interval_secs, 0))::bigint)),
+  select least(greatest(sign($3::bigint)::bigint, least($3::bigint, floor($8 / nullif(m.interval_secs, 0))::bigint)),
                m.per_day - coalesce((select used from spent), 0)) as slots,
          m.per_day is not null and m.day_ends_secs < 2 as too_late
     from moment m
@@ -57,7 +62,8 @@ with moment as materialized (
   on conflict (platform_id, endpoint) do update
      set tat = greatest(p.tat, clock() - make_interval(secs => $5))
                + make_interval(secs => (select w.slots * m.interval_secs from wanted w, moment m)),
-         used = case when p.used_on = excluded.used_on then p.used else 0 end + (select w.slots from wanted w),
+         used = case when p.used_on = excluded.used_on then greatest(p.used - (select m.back from moment m), 0) else 0 end
+                + (select w.slots from wanted w),
          used_on = excluded.used_on
    where p.tat < clock() + make_interval(secs => $6)
   returning extract(epoch from p.tat - clock())::float8 as ends_secs, p.xmax = 0 as made
@@ -68,9 +74,27 @@ with moment as materialized (
    where m.per_day is not null
      and not g.made
   on conflict (platform_id, endpoint, day) do update
-     set used = d.used + excluded.used
-   where d.used + excluded.used <= (select m.per_day from moment m)
+     set used = greatest(d.used - (select m.back from moment m), 0) + excluded.used
+   where greatest(d.used - (select m.back from moment m), 0) + excluded.used <= (select m.per_day from moment m)
   returning 1
+), given_back as (
+  update day_count d
+     set used = greatest(d.used - m.back, 0)
+    from moment m
+   where m.back > 0
+     and d.platform_id = $1
+     and d.endpoint = $2
+     and d.day = m.day
+     and not exists (select from counted)
+), given_back_shown as (
+  update pace p
+     set used = greatest(p.used - m.back, 0)
+    from moment m
+   where m.back > 0
+     and p.platform_id = $1
+     and p.endpoint = $2
+     and p.used_on = m.day
+     and not exists (select from granted)
 )
 select m.shut,
        coalesce(m.shut_secs, 0) as shut_secs,
@@ -78,7 +102,7 @@ select m.shut,
        case when not g.made and (m.per_day is null or exists (select from counted)) then w.slots end as slots,
        g.ends_secs - w.slots * m.interval_secs as wait_secs,
        case when m.per_day is not null then m.day_ends_secs end as day_ends_secs,
-       coalesce(w.slots <= 0, false) as day_used_up,
+       coalesce(w.slots <= 0 and $3 > 0, false) as day_used_up,
        case when w.too_late then m.day_ends_secs + 0.1
             when g.made then $8
             else extract(epoch from p.tat - m.now) - $6 end::float8 as later_secs

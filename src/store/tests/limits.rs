@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     domain::{
         Class, Endpoint, Limit, platform_time,
-        ports::{Slice, SliceSource as _},
+        ports::{Slice, SliceSource as _, Unused},
     },
     store::{
         claim::ClaimWish,
@@ -67,7 +67,7 @@ impl Still {
     }
 
     async fn take(&self, limits: &SharedLimits, wanted: u32) -> Slice {
-        limits.take_slice(self.platform, ENDPOINT, wanted).await.unwrap()
+        limits.take_slice(self.platform, ENDPOINT, wanted, Unused::default()).await.unwrap()
     }
 
     /// The first question of a database gets no slot; this goes past that.
@@ -428,6 +428,58 @@ async fn a_limit_in_shadow_counts_what_it_would_hold_back() {
     count(&limits, &still, 5).await;
     assert_eq!(still.one("shadow_held_back_today").await, Some((100 + 4 + 5 - 12).to_string()), "the day admits 12");
     assert_eq!(still.one("used_today").await.as_deref(), Some("12"));
+}
+
+#[tokio::test]
+async fn slots_without_a_call_go_back_to_the_day_that_they_were_granted_on_and_to_no_other() {
+    let (mut still, limits) = Still::warmed("100/s, 30/day").await;
+    let unused = |slots, age: TimeDelta| Unused { slots, age: age.to_std().unwrap() };
+    let mut granted = 0;
+    for _ in 0..4 {
+        if let Slice::Granted { count, .. } = still.take(&limits, 25).await {
+            granted += count;
+        }
+        still.pass(TimeDelta::seconds(1)).await;
+    }
+    assert_eq!(granted, 30);
+    let take = async |still: &Still, wanted, unused| {
+        limits.take_slice(still.platform, ENDPOINT, wanted, unused).await.unwrap()
+    };
+    // Nothing is taken, ten come back, and again nothing is granted beyond them.
+    take(&still, 0, unused(10, TimeDelta::seconds(2))).await;
+    assert_eq!(still.one("used_today").await.as_deref(), Some("20"));
+    let store = &still.database.store;
+    let told = LimitTold { endpoint: ENDPOINT, limit: Some("100/s, 30/day".parse().unwrap()), merchant: None };
+    store.tell_limits(still.platform, &[told]).await.unwrap();
+    let Slice::Granted { count, .. } = take(&still, 25, Unused::default()).await else { panic!("ten are left") };
+    assert_eq!(count, 10);
+    // In one question: five come back and are granted at once.
+    still.pass(TimeDelta::seconds(1)).await;
+    let Slice::Granted { count, .. } = take(&still, 25, unused(5, TimeDelta::seconds(1))).await else {
+        panic!("five are left")
+    };
+    assert_eq!(count, 5);
+    // What was granted before midnight takes nothing from the new day.
+    still.pass(TimeDelta::hours(16)).await;
+    still.take(&limits, 7).await;
+    take(&still, 0, unused(5, TimeDelta::hours(12))).await;
+    assert_eq!(still.one("used_today").await.as_deref(), Some("7"));
+}
+
+#[tokio::test]
+async fn a_day_s_count_that_is_raised_opens_what_it_closed_and_wechat_s_own_closure_stays() {
+    let (still, limits) = Still::warmed("100/s, 5/day").await;
+    still.take(&limits, 5).await;
+    assert!(matches!(still.take(&limits, 5).await, Slice::Closed { .. }));
+    let raised = LimitTold { endpoint: ENDPOINT, limit: Some("100/s, 9/day".parse().unwrap()), merchant: None };
+    still.database.store.tell_limits(still.platform, &[raised]).await.unwrap();
+    let limits = still.limits("100/s, 9/day");
+    let Slice::Granted { count, .. } = still.take(&limits, 9).await else { panic!("four are left") };
+    assert_eq!(count, 4);
+    let until = still.now + MINUTE * 5;
+    still.database.store.close_endpoint(still.platform, ENDPOINT, until, Some(45_009), "slow", true).await.unwrap();
+    still.database.store.tell_limits(still.platform, &[raised]).await.unwrap();
+    assert!(matches!(still.take(&limits, 1).await, Slice::Closed { .. }));
 }
 
 #[tokio::test]

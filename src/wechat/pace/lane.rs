@@ -13,15 +13,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::governed::Governor;
-use super::slots::{QUESTIONS_MAX, Run, Slots, conservative, late_max, slice_slots};
+use super::slots::{QUESTIONS_MAX, Run, Slots, late_max, slice_slots};
 use super::{Closed, Permit};
 use crate::domain::ports::{PortError, Slice, SliceSource};
 use crate::domain::{Endpoint, Limit, PlatformId};
 
 /// The next slice is asked for when the present one lasts no longer than this.
 const PREFETCH: Duration = Duration::from_millis(100);
-/// How long the source may think before the conservative limit takes over.
+/// How long the source may think before it counts as silent.
 const SILENCE: Duration = Duration::from_millis(300);
+/// A question that is out for longer is asked again, on another connection.
+const HUNG: Duration = Duration::from_secs(5);
 /// Calls under a limit in shadow are counted together for this long.
 const SHADOW_EVERY: Duration = Duration::from_millis(250);
 /// Never asked again sooner than this.
@@ -34,7 +36,6 @@ pub(super) struct Lane {
     endpoint: Endpoint,
     limit: Option<Limit>,
     source: Arc<dyn SliceSource>,
-    sharers: Arc<AtomicU32>,
     waiting: AtomicUsize,
     closures: watch::Sender<Closures>,
     turn: Mutex<Slots>,
@@ -88,18 +89,17 @@ impl Lane {
         endpoint: Endpoint,
         limit: Option<Limit>,
         source: Arc<dyn SliceSource>,
-        sharers: Arc<AtomicU32>,
     ) -> Self {
         let governor = limit.and_then(|limit| limit.interval()).and_then(Governor::new);
         let asked = VecDeque::with_capacity(QUESTIONS_MAX);
+        let leftover = Arc::default();
         let slots =
-            Slots { run: None, asking: None, silent: false, used: None, appetite: 1, granted: 1, governor, asked };
+            Slots { run: None, asking: None, silent: false, appetite: 1, granted: 1, governor, asked, leftover };
         Self {
             platform,
             endpoint,
             limit,
             source,
-            sharers,
             waiting: AtomicUsize::new(0),
             closures: watch::Sender::default(),
             turn: Mutex::new(slots),
@@ -117,18 +117,18 @@ impl Lane {
     pub(super) async fn permit(self: &Arc<Self>, following: usize) -> Result<Permit, Closed> {
         let mut closures = self.closures.subscribe();
         let work = async {
-            let Some(limit) = self.limit else { return Ok(Permit { good_until: None }) };
+            let Some(limit) = self.limit else { return Ok(Permit::UNLIMITED) };
             if limit.shadow() {
                 self.see_in_shadow();
-                return Ok(Permit { good_until: None });
+                return Ok(Permit::UNLIMITED);
             }
             let _waiter = Waiter::new(&self.waiting);
             let mut slots = self.turn.lock().await;
             loop {
                 match slots.take(late_max(limit)).await {
-                    Some(good_until) => {
+                    Some(slot) => {
                         self.prefetch(limit, following, &mut slots);
-                        return Ok(Permit { good_until: Some(good_until) });
+                        return Ok(Permit { slot: Some(slot) });
                     }
                     None => self.refill(limit, following, &mut slots).await?,
                 }
@@ -170,6 +170,26 @@ impl Lane {
         }
     }
 
+    /// Gives back what no call was made with: the rest of the present slice, and what a question that is out still brings.
+    pub(super) async fn give_back(&self) {
+        let mut slots = self.turn.lock().await;
+        if let Some(asking) = slots.asking.take()
+            && let Ok(Ok((at, Ok(Slice::Granted { count, .. })))) = timeout(SILENCE, asking).await
+        {
+            slots.leftover.add(count, at);
+        }
+        if let Some(run) = slots.run.take() {
+            slots.leftover.add(run.left, run.granted_at);
+        }
+        let unused = slots.leftover.drain();
+        if unused.slots > 0
+            && let Err(error) = self.source.take_slice(self.platform, self.endpoint, 0, unused).await
+        {
+            slots.leftover.put_back(unused);
+            tracing::debug!(endpoint.name = self.endpoint.name(), %error, "unused slots stay counted");
+        }
+    }
+
     /// Asks for the next slice before the present one is over, if somebody waits for it.
     fn prefetch(&self, limit: Limit, following: usize, slots: &mut Slots) {
         let soon = slots.run.as_ref().is_none_or(|run| run.interval.saturating_mul(run.left) <= PREFETCH);
@@ -180,20 +200,27 @@ impl Lane {
         }
     }
 
-    /// Gets the next slots, from the source or, when it is silent, at a part of the rate.
+    /// Gets the next slots. While the source is silent there are none: whoever cannot reach it cannot know what the others
+    /// take, and what they take is all of it.
     async fn refill(&self, limit: Limit, following: usize, slots: &mut Slots) -> Result<(), Closed> {
-        let patience = if slots.silent { Duration::ZERO } else { SILENCE };
         if slots.asking.is_none() {
             sleep_until(slots.may_ask_at()).await;
             slots.asking = Some(self.ask(limit, following, slots));
         }
         let answer = match slots.asking.as_mut() {
-            Some(asking) => timeout(patience, asking).await,
+            Some(asking) => timeout(SILENCE, asking).await,
             None => return Ok(()),
         };
         let answer = match answer {
-            // The question stays out; its answer is taken when it comes.
-            Err(_elapsed) => Err("no answer in time".to_owned()),
+            // The question stays out; its answer is taken when it comes. On a connection that is dead none ever does.
+            Err(_elapsed) => {
+                if slots.asked.back().is_some_and(|asked| asked.elapsed() > HUNG)
+                    && let Some(asking) = slots.asking.take()
+                {
+                    asking.abort();
+                }
+                Err("no answer in time".to_owned())
+            }
             Ok(answer) => {
                 slots.asking = None;
                 match answer {
@@ -212,7 +239,7 @@ impl Lane {
                     Slice::Granted { count, wait, interval, good_for } if count > 0 => {
                         let good_until = good_for.map(|good_for| at + wait + good_for);
                         slots.granted = count;
-                        slots.run = Some(Run { next: at + wait, left: count, interval, good_until });
+                        slots.run = Some(Run { next: at + wait, left: count, interval, good_until, granted_at: at });
                     }
                     Slice::Granted { wait, .. } | Slice::Later { wait } => {
                         sleep_until(at + wait.max(AGAIN_MIN)).await;
@@ -229,10 +256,9 @@ impl Lane {
                     tracing::warn!(
                         endpoint.name = self.endpoint.name(),
                         reason,
-                        "the shared limit does not answer: going on at half the rate, or this process's share of it"
+                        "the shared limit does not answer: calls wait until it does"
                     );
                 }
-                slots.run = Some(conservative(limit, slots.used, self.sharers.load(Ordering::Relaxed)));
             }
         }
         Ok(())
@@ -253,9 +279,15 @@ impl Lane {
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let wanted = waiting.max(slots.appetite).clamp(1, slice_slots(limit));
         let (source, platform, endpoint) = (Arc::clone(&self.source), self.platform, self.endpoint);
+        let leftover = Arc::clone(&slots.leftover);
         tokio::spawn(async move {
-            let answer = source.take_slice(platform, endpoint, wanted).await;
-            (Instant::now(), answer)
+            let unused = leftover.drain();
+            let answer = source.take_slice(platform, endpoint, wanted, unused).await;
+            let at = Instant::now();
+            if answer.is_err() {
+                leftover.put_back(unused);
+            }
+            (at, answer)
         })
     }
 }

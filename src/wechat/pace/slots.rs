@@ -1,15 +1,17 @@
-//! The slots of a lane: what is left of its slice, taken one by one, each at its time, and what stands in for a source that is
-//! silent.
+//! The slots of a lane: what is left of its slice, taken one by one, each at its time, and those that no call was made with.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::Slot;
 use super::governed::Governor;
 use crate::domain::Limit;
-use crate::domain::ports::{PortError, Slice};
+use crate::domain::ports::{PortError, Slice, Unused};
 
 /// One slice holds about this much time's worth of slots.
 const SLICE: Duration = Duration::from_millis(250);
@@ -31,8 +33,6 @@ pub(super) struct Slots {
     pub asking: Option<JoinHandle<(Instant, Result<Slice, PortError>)>>,
     /// The source did not answer last time.
     pub silent: bool,
-    /// The slot used last.
-    pub used: Option<Instant>,
     /// How many slots were used up lately without throwing one away, doubled: how many to ask for.
     pub appetite: u32,
     /// How many the present slice began with.
@@ -40,6 +40,31 @@ pub(super) struct Slots {
     pub governor: Option<Governor>,
     /// When the source was asked, the last few times.
     pub asked: VecDeque<Instant>,
+    /// Slots that no call was made with.
+    pub leftover: Arc<Leftover>,
+}
+
+/// Slots that no call was made with, until they are given back, and when the oldest of them was granted.
+#[derive(Debug, Default)]
+pub(super) struct Leftover(Mutex<(u32, Option<Instant>)>);
+
+impl Leftover {
+    pub fn add(&self, slots: u32, granted_at: Instant) {
+        if slots > 0 {
+            let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let oldest = left.1.map_or(granted_at, |oldest| oldest.min(granted_at));
+            *left = (left.0.saturating_add(slots), Some(oldest));
+        }
+    }
+
+    pub fn drain(&self) -> Unused {
+        let (slots, oldest) = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Unused { slots, age: oldest.map(|oldest| oldest.elapsed()).unwrap_or_default() }
+    }
+
+    pub fn put_back(&self, unused: Unused) {
+        self.add(unused.slots, Instant::now().checked_sub(unused.age).unwrap_or_else(Instant::now));
+    }
 }
 
 /// Slots at an even pace.
@@ -49,6 +74,8 @@ pub(super) struct Run {
     pub interval: Duration,
     /// Slots without a time of their own (a count a day alone) are good until then.
     pub good_until: Option<Instant>,
+    /// When the slice was granted.
+    pub granted_at: Instant,
 }
 
 impl Slots {
@@ -60,8 +87,8 @@ impl Slots {
         }
     }
 
-    /// Waits for the next slot and takes it; the instant until which it is good. `None`: no slots are left.
-    pub async fn take(&mut self, late_max: Duration) -> Option<Instant> {
+    /// Waits for the next slot and takes it. `None`: no slots are left.
+    pub async fn take(&mut self, late_max: Duration) -> Option<Slot> {
         loop {
             let run = self.run.as_mut()?;
             if run.left == 0 {
@@ -69,7 +96,7 @@ impl Slots {
                 self.appetite = self.appetite.max(self.granted).saturating_mul(2).min(SLICE_SLOTS_MAX);
                 return None;
             }
-            let slot = run.next;
+            let (slot, granted_at) = (run.next, run.granted_at);
             let good_until = run.good_until.unwrap_or(slot + late_max);
             let mut admitted = false;
             if Instant::now() <= good_until {
@@ -90,21 +117,13 @@ impl Slots {
             run.left -= 1;
             run.next += run.interval;
             if admitted && Instant::now() <= good_until {
-                self.used = Some(slot);
-                return Some(good_until);
+                let leftover = Arc::clone(&self.leftover);
+                return Some(Slot { good_until, granted_at, leftover, called: AtomicBool::new(false) });
             }
+            self.leftover.add(1, granted_at);
             self.appetite = (self.appetite / 2).max(1);
         }
     }
-}
-
-/// Slots at half the rate, or this process's share of it, for a while in which the source is silent.
-pub(super) fn conservative(limit: Limit, used: Option<Instant>, sharers: u32) -> Run {
-    let interval = limit.spacing() * sharers.max(2);
-    let now = Instant::now();
-    // Without a slot used here nobody knows what other processes did: begin with a wait.
-    let next = used.unwrap_or(now).max(now - interval.min(SLICE)) + interval;
-    Run { next, left: slots_in(SLICE, interval), interval, good_until: None }
 }
 
 pub(super) fn slice_slots(limit: Limit) -> u32 {
@@ -140,33 +159,20 @@ mod tests {
         let (now, interval) = (Instant::now(), Duration::from_secs(2));
         let governor = Governor::new(interval);
         governor.as_ref().unwrap().admit(now).unwrap();
-        let run = Some(Run { next: now + interval / 8, left: 2, interval, good_until: None });
+        let run = Some(Run { next: now + interval / 8, left: 2, interval, good_until: None, granted_at: now });
         let mut slots = Slots {
             run,
             asking: None,
             silent: false,
-            used: None,
             appetite: 1,
             granted: 2,
             governor,
             asked: VecDeque::new(),
+            leftover: Arc::default(),
         };
         // The second slot is in time for the governor; at the first one's own instant it would not be.
-        let good_until = slots.take(interval / 2).await.expect("the second slot is used");
-        assert_eq!(good_until, now + interval / 8 + interval + interval / 2);
-    }
-
-    #[tokio::test]
-    async fn the_conservative_limit_is_half_the_rate_or_the_share_of_many_processes() {
-        for (limit, sharers, interval, left) in [
-            ("200/s", 1, 10, 25),
-            ("200/s", 5, 25, 10),
-            ("5/s", 2, 400, 1),
-            ("1/min", 1, 120_000, 1),
-            ("1000/day", 1, 172_800, 1),
-        ] {
-            let run = conservative(limit.parse().unwrap(), None, sharers);
-            assert_eq!((run.interval, run.left), (Duration::from_millis(interval), left), "{limit}");
-        }
+        let slot = slots.take(interval / 2).await.expect("the second slot is used");
+        assert_eq!(slots.leftover.drain().slots, 1);
+        assert_eq!(slot.good_until, now + interval / 8 + interval + interval / 2);
     }
 }

@@ -1,12 +1,12 @@
 //! The pace against a fake source that hands out slots as the shared row in Postgres does.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use rand::RngExt;
 
 use super::*;
-use crate::domain::ports::{PortError, Slice};
+use crate::domain::ports::{PortError, Slice, Unused};
 
 /// The GCRA row: one time, moved forward by what is handed out.
 struct Row {
@@ -18,6 +18,8 @@ struct Row {
     failing: AtomicBool,
     closed: Mutex<Option<Duration>>,
     in_shadow: AtomicUsize,
+    granted: AtomicU32,
+    unused: AtomicU32,
 }
 
 impl Row {
@@ -31,6 +33,8 @@ impl Row {
             failing: AtomicBool::new(false),
             closed: Mutex::default(),
             in_shadow: AtomicUsize::new(0),
+            granted: AtomicU32::new(0),
+            unused: AtomicU32::new(0),
         })
     }
 
@@ -44,7 +48,7 @@ impl Row {
 
 #[async_trait]
 impl SliceSource for Row {
-    async fn take_slice(&self, _: PlatformId, _: Endpoint, wanted: u32) -> Result<Slice, PortError> {
+    async fn take_slice(&self, _: PlatformId, _: Endpoint, wanted: u32, unused: Unused) -> Result<Slice, PortError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.latency().await;
         if self.silent.load(Ordering::Relaxed) {
@@ -53,6 +57,8 @@ impl SliceSource for Row {
         if self.failing.load(Ordering::Relaxed) {
             return Err(PortError("no connection".to_owned()));
         }
+        self.unused.fetch_add(unused.slots, Ordering::Relaxed);
+        self.granted.fetch_add(wanted, Ordering::Relaxed);
         if let Some(wait) = *self.closed.lock().unwrap() {
             return Ok(Slice::Closed { wait });
         }
@@ -166,26 +172,51 @@ async fn a_source_that_hands_out_too_much_is_held_to_the_configured_rate() {
 }
 
 #[tokio::test]
-async fn a_source_that_fails_means_half_the_rate_until_it_answers() {
+async fn nobody_calls_while_the_source_fails_and_the_whole_rate_is_back_when_it_answers() {
     let source = Row::new(197.0, Duration::ZERO);
     source.failing.store(true, Ordering::Relaxed);
     let pace = pace("200/s", &source);
-    let arrived = arrivals(&[Arc::clone(&pace)], 16, 3 * SECOND).await;
-    assert!(most_in(SECOND, &arrived) <= 105, "{} in a second", most_in(SECOND, &arrived));
-    assert!(arrived.len() > 150, "only {} in three seconds", arrived.len());
+    assert_eq!(arrivals(&[Arc::clone(&pace)], 16, SECOND).await.len(), 0);
+    assert!(source.asked.load(Ordering::Relaxed) <= 6, "a source that fails is asked five times a second");
     source.failing.store(false, Ordering::Relaxed);
     let arrived = arrivals(&[pace], 16, 3 * SECOND).await;
     assert!(most_in(SECOND, &arrived) > 120, "{} in a second, the source answers again", most_in(SECOND, &arrived));
 }
 
 #[tokio::test]
-async fn a_source_that_hangs_means_half_the_rate() {
+async fn a_process_that_is_cut_off_adds_nothing_to_what_the_others_take() {
+    let source = Row::new(197.0, Duration::ZERO);
+    let cut_off = Row::new(197.0, Duration::ZERO);
+    cut_off.silent.store(true, Ordering::Relaxed);
+    let arrived = arrivals(&[pace("200/s", &source), pace("200/s", &cut_off)], 16, 3 * SECOND).await;
+    assert!(most_in(SECOND, &arrived) <= 205, "{} in a second", most_in(SECOND, &arrived));
+    assert_eq!(cut_off.asked.load(Ordering::Relaxed), 1, "a question that hangs is not asked twice within seconds");
+}
+
+#[tokio::test]
+async fn a_question_that_is_never_answered_is_asked_again() {
     let source = Row::new(197.0, Duration::ZERO);
     source.silent.store(true, Ordering::Relaxed);
-    let arrived = arrivals(&[pace("200/s", &source)], 16, 3 * SECOND).await;
-    assert!(most_in(SECOND, &arrived) <= 105, "{} in a second", most_in(SECOND, &arrived));
-    assert!(arrived.len() > 150, "only {} in three seconds", arrived.len());
-    assert_eq!(source.asked.load(Ordering::Relaxed), 1, "a question that hangs is not asked twice");
+    let pace = pace("200/s", &source);
+    let waiter = tokio::spawn(async move { pace.permit(1, Endpoint::CheckMobile).await.is_ok() });
+    while source.asked.load(Ordering::Relaxed) < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        source.silent.store(source.asked.load(Ordering::Relaxed) == 0, Ordering::Relaxed);
+    }
+    assert!(waiter.await.unwrap());
+}
+
+#[tokio::test]
+async fn slots_that_nobody_calls_with_are_given_back() {
+    let source = Row::new(1000.0, Duration::ZERO);
+    let pace = pace("1000/s", &source);
+    for n in 0..40 {
+        let permit = pace.permit_before(1, Endpoint::CheckMobile, 100).await.unwrap();
+        assert!(n % 2 == 0 || permit.still_good());
+    }
+    pace.settle().await;
+    let (granted, unused) = (source.granted.load(Ordering::Relaxed), source.unused.load(Ordering::Relaxed));
+    assert_eq!(granted - unused, 20, "{granted} were granted, {unused} came back");
 }
 
 #[tokio::test]
@@ -261,8 +292,12 @@ async fn an_unlimited_endpoint_asks_nobody() {
 
 #[tokio::test]
 async fn a_permit_goes_bad() {
-    assert!(Permit { good_until: Some(Instant::now() + SECOND) }.still_good());
-    assert!(!Permit { good_until: Some(Instant::now() - Duration::from_nanos(1)) }.still_good());
+    let permit = |good_until| {
+        let (granted_at, leftover) = (Instant::now(), Arc::default());
+        Permit { slot: Some(Slot { good_until, granted_at, leftover, called: AtomicBool::new(false) }) }
+    };
+    assert!(permit(Instant::now() + SECOND).still_good());
+    assert!(!permit(Instant::now() - Duration::from_nanos(1)).still_good());
 }
 
 #[tokio::test]
