@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lease;
 pub mod limits;
 pub mod listing;
+pub mod merchant_list;
 pub mod merchants;
 pub mod migrate;
 pub mod operator;

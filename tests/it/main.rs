@@ -16,6 +16,7 @@ mod learning;
 mod limits;
 mod links;
 mod liveness;
+mod merchant_list;
 mod messages;
 mod oddities;
 mod once;
