@@ -100,7 +100,7 @@ impl App {
     }
 
     /// The HTTP client, one for all platforms.
-    fn wechat(&self) -> Result<Wechat, AppError> {
+    pub(super) fn wechat(&self) -> Result<Wechat, AppError> {
         if let Some(wechat) = self.wechat.get() {
             return Ok(wechat.clone());
         }

@@ -270,6 +270,16 @@ impl Store {
         Ok(())
     }
 
+    /// Erases the names of a withdrawn merchant and its failed calls, and answers how many intents stay. `None`: there is no
+    /// such merchant, or it still is authorized, and nothing was erased. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn forget_merchant(&self, platform: PlatformId, appid: &str) -> Result<Option<i64>, StoreError> {
+        let forgotten = sqlx::query_scalar(include_str!("sql/merchant_forget.sql")).bind(platform).bind(appid);
+        Ok(forgotten.fetch_optional(&self.pool).await?)
+    }
+
     /// A batch of merchants that WeChat has not been asked about, after `after` in key order.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod claim;
 #[cfg(feature = "demo")]
 pub mod databases;
 pub mod events;
+pub mod examine;
 pub mod foreign;
 pub mod identity;
 pub mod intend;
