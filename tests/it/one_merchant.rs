@@ -38,7 +38,7 @@ async fn a_merchant_shows_its_items_with_the_runbook_and_everything_else_that_is
     assert_eq!(rows("merchants")[0]["phone"], "missing");
     let phone = rows("items").into_iter().find(|item| item["check_name"] == "phone").unwrap();
     assert_eq!((&phone["outcome"], &phone["reason"]), (&"skipped".into(), &"permission".into()));
-    assert_eq!((&phone["errcode"], &phone["due_at"]), (&61007.into(), &Value::Null), "{phone}");
+    assert!(phone["errcode"] == 61007 && phone["due_at"].is_string(), "{phone}");
     for column in ["meaning_zh", "meaning_en", "what_zh", "what_en", "actor", "recorded_at", "rid"] {
         assert!(phone[column].as_str().is_some_and(|text| !text.is_empty()), "{column}: {phone}");
     }
