@@ -30,5 +30,6 @@ mod roles;
 mod schedules;
 mod secrets;
 mod shutdown;
+mod sync;
 mod ticks;
 mod tokens;
