@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 use wxpatrol::{
     domain::CheckName,
-    simulate::{self, Endpoint, Oddity, Plan, Rule},
+    simulate::{self, Endpoint, Oddity, Plan, Push, ReceiverUrl, Rule},
 };
 
-use crate::world::{World, plan};
+use crate::world::{World, free_address, plan};
 
 const COMPLETE: &str = "select appid, kind, nickname, principal, permission_sets, account_status, authorized_at
                           from shop.merchants where component_appid = $1;";
@@ -291,6 +291,63 @@ async fn each_of_two_platforms_has_its_own_merchants_of_one_table() {
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert_eq!(world.count("select count(*) from wxpatrol_data.phone").await, 8);
     assert_eq!((world.wechat.arrived(Endpoint::Checkmobile), world.others[0].arrived(Endpoint::Checkmobile)), (5, 3));
+}
+
+#[tokio::test]
+async fn two_platforms_with_tokens_merchants_and_events_from_elsewhere_are_patrolled_by_one_process_without_a_secret() {
+    let first_plan = plan(4, 1);
+    let other = Plan { mini_programs: 3, official_accounts: 1, ..first_plan.clone().as_platform(1) };
+    let world = World::several(first_plan, vec![other]).await;
+    tabled(&world, &[&world.wechat, &world.others[0]]).await;
+    let address = free_address();
+    let world = world
+        .unattended_without_schedules()
+        .with("WXPATROL_SCHEDULE_SYNC", "30 2 * * *")
+        .with("WXPATROL_SCHEDULE_PHONE", "* * * * * *")
+        .without("WXPATROL_COMPONENT_APPSECRET")
+        .without("WXPATROL_VERIFY_TICKET")
+        .with("WXPATROL_TOKEN_SQL", "select token from shop.tokens where component = $1 and appid = $2")
+        .with("WXPATROL_MERCHANT_SQL", COMPLETE)
+        .with("WXPATROL_RECEIVER_ADDR", &address);
+    let folder = tempfile::tempdir().unwrap();
+    let platforms = [&world.wechat, &world.others[0]];
+    // Each platform's row holds what its events are signed and sealed with.
+    for platform in platforms {
+        let Plan { component_appid, event_token, event_aes_key, .. } = platform.plan();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (token, key) = (file("token", event_token), file("key", event_aes_key));
+        let add = ["platform", "add", component_appid, "--event-token-file", &token, "--event-key-file", &key];
+        let added = world.program(&add).await;
+        assert_eq!(added.code, Some(0), "{}", added.everything());
+        let url = Some(format!("http://{address}/"));
+        platform.set_receiver(ReceiverUrl { url, plain_json: false, automatic: false }).unwrap();
+    }
+    let unattended = world.spawn(&["run"]);
+    world.until("select count(*) = 7 from wxpatrol_data.phone").await;
+    let gone = first(&world);
+    for (platform, push) in [
+        (platforms[0], Push { info_type: "component_verify_ticket".to_owned(), ..Push::default() }),
+        (platforms[1], Push { info_type: "unauthorized".to_owned(), appid: Some(gone.clone()), ..Push::default() }),
+    ] {
+        let pushed = platform.push(&push).await.unwrap();
+        assert!(pushed.taken(), "{pushed:?}");
+    }
+    unattended.signal(Signal::SIGTERM);
+    let ended = unattended.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    let withdrawn = world.texts("select platform || ' ' || appid from wxpatrol.merchants where withdrawn_at is not null").await;
+    assert_eq!(withdrawn, [format!("{} {gone}", platforms[1].plan().component_appid)]);
+    for platform in platforms {
+        assert_eq!(platform.arrived(Endpoint::ApiComponentToken) + platform.arrived(Endpoint::ApiAuthorizerToken), 0);
+        assert_eq!(platform.arrived(Endpoint::ApiGetAuthorizerList), 0);
+    }
+    let kept = "select (select count(*) from wxpatrol_data.platform where ticket_sealed is not null or secret_sealed is not null)
+                     + (select count(*) from wxpatrol_data.credential)";
+    assert_eq!(world.count(kept).await, 0, "tickets, secrets and tokens are somebody else's");
 }
 
 #[tokio::test]
