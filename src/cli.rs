@@ -15,12 +15,12 @@ use std::ffi::OsString;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 
 pub use commands::{
-    Ask, Command, FailOn, Held, Import, Keys, KeysAction, Migrate, Once, OneMerchant, Pairs, Pause, Report, Resume, Runs,
-    Ticket,
+    Ask, Command, FailOn, Held, Import, Keys, KeysAction, Migrate, Once, OneMerchant, Pairs, Pause, Report, Resume,
+    Runs, Ticket,
 };
+pub use platform::{OwnLimit, PlatformAdd, PlatformArgs, PlatformCommand, PlatformName, Scope};
 #[cfg(feature = "demo")]
 pub use rehearse::{Demo, Simulate};
-pub use platform::{OwnLimit, PlatformAdd, PlatformArgs, PlatformCommand, PlatformName, Scope};
 #[cfg(feature = "demo")]
 pub use values::EndpointLimit;
 pub use values::{Input, ListFormat, Moment};

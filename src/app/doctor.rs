@@ -70,7 +70,12 @@ impl Findings {
     fn concluded(self, format: Format) -> Result<Exit, AppError> {
         let faulty = self.rows.iter().any(|(_, standing, ..)| *standing == Standing::Fault);
         let rows = self.rows.into_iter().map(|(what, standing, found, to_do)| {
-            vec![Some(what), Some(standing.name().to_owned()), Some(found), Some(to_do).filter(|to_do| !to_do.is_empty())]
+            vec![
+                Some(what),
+                Some(standing.name().to_owned()),
+                Some(found),
+                Some(to_do).filter(|to_do| !to_do.is_empty()),
+            ]
         });
         let columns = ["what", "standing", "found", "what_to_do"].map(|name| Column::new(name, Kind::Text));
         let table = Table { title: None, columns: columns.into(), rows: rows.collect() };

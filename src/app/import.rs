@@ -95,7 +95,7 @@ impl App {
         for batch in rows.chunks(BATCH) {
             let appids: Vec<String> = batch.iter().map(|row| row.appid.clone()).collect();
             let known = self.store.known_merchants(platform, &appids).await?;
-            let strangers = appids.into_iter().filter(|appid| !known.get(appid).is_some_and(|known| !known.withdrawn));
+            let strangers = appids.into_iter().filter(|appid| known.get(appid).is_none_or(|known| known.withdrawn));
             faults.extend(strangers.map(|appid| format!("{appid} is no merchant")));
         }
         let remedy = "WXPATROL_MERCHANT_SQL lists the merchants, so have it name these and run `wxpatrol sync` first";

@@ -60,7 +60,8 @@ fn upright(table: &mut Table) {
         if several && number > 0 {
             rows.push(vec![None, None]);
         }
-        let filled = table.columns.iter().zip(row).filter(|(_, cell)| cell.as_ref().is_some_and(|cell| !cell.is_empty()));
+        let filled =
+            table.columns.iter().zip(row).filter(|(_, cell)| cell.as_ref().is_some_and(|cell| !cell.is_empty()));
         rows.extend(filled.map(|(column, cell)| vec![Some(column.name.clone()), cell.clone()]));
     }
     table.columns = vec![Column::new("what", Kind::Text), Column::new("value", Kind::Text)];

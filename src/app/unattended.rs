@@ -144,7 +144,9 @@ impl App {
                     self.begin_sync(post, begun).await;
                 }
             }
-            Err(error) => tracing::warn!(platform = post.platform(), %error, "whether its merchants are known is asked later"),
+            Err(error) => {
+                tracing::warn!(platform = post.platform(), %error, "whether its merchants are known is asked later")
+            }
         }
     }
 

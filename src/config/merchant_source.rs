@@ -9,7 +9,8 @@ use super::{
 };
 
 const SQL: &str = "WXPATROL_MERCHANT_SQL";
-const EXAMPLE: &str = "select appid, kind, permission_sets, account_status from shop.merchants where component_appid = $1";
+const EXAMPLE: &str =
+    "select appid, kind, permission_sets, account_status from shop.merchants where component_appid = $1";
 
 /// Reads the query; `None`: merchants come from WeChat's authorizer list.
 pub(super) fn merchant_source<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> Option<SecretString> {

@@ -157,7 +157,11 @@ pub(super) fn bare(text: &str) -> &str {
 }
 
 /// A text that may hold a key: of it only `set` is shown.
-pub(super) fn remembered<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>, name: &str, meaning: &str) -> Option<String> {
+pub(super) fn remembered<L: Fn(&str) -> Option<String>>(
+    r: &mut Reader<L>,
+    name: &str,
+    meaning: &str,
+) -> Option<String> {
     let text = r.text(name);
     let (shown, source) = if text.is_some() { ("set", Source::Environment) } else { ("not set", Source::Default) };
     r.remember(name, shown, source, meaning);

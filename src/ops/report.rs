@@ -135,7 +135,8 @@ pub async fn live_processes(store: &Store) -> Result<Vec<(String, String)>, Stor
     let alive = ViewWish { equal: Some(("alive", "true")), ..ViewWish::default() };
     let table = own(store, "processes", None, alive).await?;
     let place = |name| table.columns.iter().position(|column| column.name == name);
-    let cell = |row: &[Option<String>], name| place(name).and_then(|at| row.get(at).cloned().flatten()).unwrap_or_default();
+    let cell =
+        |row: &[Option<String>], name| place(name).and_then(|at| row.get(at).cloned().flatten()).unwrap_or_default();
     Ok(table.rows.iter().map(|row| (cell(row, "purpose"), cell(row, "version"))).collect())
 }
 

@@ -27,8 +27,7 @@ const LOCK_TIMEOUT_MS: u32 = 2_000;
 const IDLE_TIMEOUT_MS: u32 = 600_000;
 
 const NUMBER_TYPES: [&str; 3] = ["INT2", "INT4", "INT8"];
-const SET_TYPES: [&str; 9] =
-    ["INT2[]", "INT4[]", "INT8[]", "TEXT[]", "VARCHAR[]", "TEXT", "VARCHAR", "JSON", "JSONB"];
+const SET_TYPES: [&str; 9] = ["INT2[]", "INT4[]", "INT8[]", "TEXT[]", "VARCHAR[]", "TEXT", "VARCHAR", "JSON", "JSONB"];
 const INSTANT_TYPES: [&str; 3] = ["TIMESTAMPTZ", "INT4", "INT8"];
 
 /// What a column of the query is.
@@ -172,7 +171,8 @@ impl Store {
     /// # Errors
     /// The sentence that says what is wrong with it, for the person who wrote it.
     pub async fn merchant_list(&self, query: &SecretString, component_appid: &str) -> Result<MerchantList, String> {
-        let mut connection = self.merchant_connection(TRIAL_TIMEOUT_MS).await.map_err(|error| foreign::unprepared(&error))?;
+        let mut connection =
+            self.merchant_connection(TRIAL_TIMEOUT_MS).await.map_err(|error| foreign::unprepared(&error))?;
         let text = [PgTypeInfo::with_name("TEXT")];
         let raw = AssertSqlSafe(query.expose_secret()).into_sql_str();
         let prepared = connection.prepare_with(raw, &text).await.map_err(|error| foreign::unprepared(&error))?;
@@ -210,12 +210,13 @@ impl Store {
     }
 
     async fn merchant_connection(&self, timeout_ms: u32) -> Result<PgConnection, sqlx::Error> {
-        let options = (*self.plain).clone().application_name("wxpatrol-merchants").disable_statement_logging().options([
-            ("default_transaction_read_only", "on".to_owned()),
-            ("statement_timeout", timeout_ms.to_string()),
-            ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
-            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS.to_string()),
-        ]);
+        let options =
+            (*self.plain).clone().application_name("wxpatrol-merchants").disable_statement_logging().options([
+                ("default_transaction_read_only", "on".to_owned()),
+                ("statement_timeout", timeout_ms.to_string()),
+                ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
+                ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS.to_string()),
+            ]);
         options.connect().await
     }
 }
@@ -234,7 +235,8 @@ impl Unlisted {
     fn of(error: &sqlx::Error) -> Self {
         let code = foreign::code(error);
         // 55: a lock; 57: cancelled or shut down; 53: out of something; 08 and none: no connection.
-        let passing = code.as_deref().is_none_or(|code| ["55", "57", "53", "08"].contains(&code.get(..2).unwrap_or("")));
+        let passing =
+            code.as_deref().is_none_or(|code| ["55", "57", "53", "08"].contains(&code.get(..2).unwrap_or("")));
         let fault = match code.as_deref() {
             Some("57014") => format!("took longer than {} s for a thousand merchants", TIMEOUT_MS / 1000),
             Some("42501" | "25006" | "55P03") | None => foreign::said(error),
@@ -360,10 +362,12 @@ impl Listed {
         let mut fault = || unreadable += 1;
         let filled = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let kind = filled(self.kind).and_then(|word| word.parse::<Kind>().map_err(|_| fault()).ok());
-        let permission_sets = filled(self.permission_sets).and_then(|text| sets(&text).or_else(|| {
-            fault();
-            None
-        }));
+        let permission_sets = filled(self.permission_sets).and_then(|text| {
+            sets(&text).or_else(|| {
+                fault();
+                None
+            })
+        });
         let account_status = self.account_status.and_then(|status| i32::try_from(status).map_err(|_| fault()).ok());
         let authorized_at = self.authorized_at.and_then(|secs| {
             #[expect(clippy::cast_possible_truncation, reason = "what is out of bounds is no instant, and left out")]

@@ -150,12 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing of the batch was kept.
-    pub async fn keep_listed(
-        &self,
-        platform: PlatformId,
-        rows: &[MerchantRow],
-        whole: bool,
-    ) -> Result<(), StoreError> {
+    pub async fn keep_listed(&self, platform: PlatformId, rows: &[MerchantRow], whole: bool) -> Result<(), StoreError> {
         let rows = unique(rows);
         let columns = Columns::of(&rows);
         columns
@@ -215,7 +210,10 @@ impl Store {
             .bind(platform)
             .bind(&appids)
             .bind(
-                tokens.iter().map(|(appid, token, _)| sealer.seal(place_of(platform, appid), token)).collect::<Vec<_>>(),
+                tokens
+                    .iter()
+                    .map(|(appid, token, _)| sealer.seal(place_of(platform, appid), token))
+                    .collect::<Vec<_>>(),
             )
             .bind(tokens.iter().map(|(appid, token, _)| differs(appid, token)).collect::<Vec<_>>())
             .bind(tokens.iter().map(|(.., read_at)| *read_at).collect::<Vec<_>>())
@@ -228,12 +226,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing of the batch was kept.
-    pub async fn keep_info(
-        &self,
-        platform: PlatformId,
-        rows: &[MerchantRow],
-        given: Given,
-    ) -> Result<(), StoreError> {
+    pub async fn keep_info(&self, platform: PlatformId, rows: &[MerchantRow], given: Given) -> Result<(), StoreError> {
         sqlx::query(include_str!("sql/merchant_info.sql"))
             .bind(platform)
             .bind(rows.iter().map(|row| row.appid.as_str()).collect::<Vec<_>>())

@@ -66,9 +66,8 @@ async fn where_everything_is_well_nothing_is_a_fault_and_nobody_is_messaged() {
 #[tokio::test]
 async fn every_wrong_setting_and_a_database_that_is_away_are_faults_with_what_to_do() {
     let world = World::synced(plan(1, 1)).await;
-    let ended = world
-        .program_with(&[("WXPATROL_LEASE", "1s"), ("WXPATROL_QUIET_HOURS", "late")], &["doctor", "--json"])
-        .await;
+    let ended =
+        world.program_with(&[("WXPATROL_LEASE", "1s"), ("WXPATROL_QUIET_HOURS", "late")], &["doctor", "--json"]).await;
     assert_eq!(ended.code, Some(2), "{}", ended.everything());
     for name in ["WXPATROL_LEASE", "WXPATROL_QUIET_HOURS"] {
         assert!(ended.stdout.contains(&format!("mend {name}")), "{}", ended.stdout);
@@ -99,10 +98,12 @@ async fn what_a_platform_lacks_is_told_with_what_to_do() {
     let (_, found) = examined(&world, &[]).await;
     says(of(&world, &found, "token"), "fault", "allow list");
     // Its secret is wrong.
-    sqlx::raw_sql("update wxpatrol_data.credential set access_sealed = null, access_expires_at = null where appid = ''")
-        .execute(&world.database.pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "update wxpatrol_data.credential set access_sealed = null, access_expires_at = null where appid = ''",
+    )
+    .execute(&world.database.pool)
+    .await
+    .unwrap();
     let (_, found) = examined(&world, &[("WXPATROL_COMPONENT_APPSECRET", "fake-but-wrong")]).await;
     says(of(&world, &found, "token"), "fault", "secret");
     // Nobody is known, and nothing is named.
@@ -119,7 +120,8 @@ async fn what_a_platform_lacks_is_told_with_what_to_do() {
 #[tokio::test]
 async fn a_schema_that_is_behind_is_told_and_left_as_it_is() {
     let world = World::synced(plan(1, 1)).await;
-    let behind = "delete from wxpatrol_data._migration where version = (select max(version) from wxpatrol_data._migration)";
+    let behind =
+        "delete from wxpatrol_data._migration where version = (select max(version) from wxpatrol_data._migration)";
     sqlx::raw_sql(behind).execute(&world.database.pool).await.unwrap();
     let applied = "select count(*) from wxpatrol_data._migration";
     let before = world.count(applied).await;
@@ -139,7 +141,8 @@ async fn a_schema_that_is_behind_is_told_and_left_as_it_is() {
 #[tokio::test]
 async fn a_merchant_source_and_a_token_source_that_can_not_work_are_told() {
     let world = World::synced(plan(1, 1)).await;
-    let (_, found) = examined(&world, &[("WXPATROL_MERCHANT_SQL", "select appid from nowhere.at_all where $1 <> ''")]).await;
+    let (_, found) =
+        examined(&world, &[("WXPATROL_MERCHANT_SQL", "select appid from nowhere.at_all where $1 <> ''")]).await;
     says(of(&world, &found, "setup"), "fault", "WXPATROL_MERCHANT_SQL: ");
     let (_, found) = examined(
         &world,

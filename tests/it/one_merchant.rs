@@ -59,7 +59,9 @@ async fn a_merchant_shows_its_items_with_the_runbook_and_everything_else_that_is
     assert!(rows("failures").iter().any(|row| row["errcode"] == 61007), "{shown}");
     // For people too, and of an official account the invitations that it sends.
     let (account, _) = pair(0, 0);
-    for (appid, words) in [(&appid, &["61007", "on its wish", "missing"][..]), (&account, &["official_account", "invite"])] {
+    for (appid, words) in
+        [(&appid, &["61007", "on its wish", "missing"][..]), (&account, &["official_account", "invite"])]
+    {
         let shown = world.program(&["merchant", appid]).await;
         assert_eq!(shown.code, Some(0), "{}", shown.everything());
         for word in words {
@@ -87,7 +89,9 @@ async fn a_merchant_of_two_platforms_is_shown_of_both_or_of_the_one_that_is_name
 #[tokio::test]
 async fn a_merchant_that_withdrew_is_forgotten_by_name_and_its_intents_stay() {
     let (world, appid) = eventful().await;
-    let names = format!("select coalesce(nickname, '') || coalesce(principal, '') from wxpatrol_data.merchant where appid = '{appid}'");
+    let names = format!(
+        "select coalesce(nickname, '') || coalesce(principal, '') from wxpatrol_data.merchant where appid = '{appid}'"
+    );
     let name = world.texts(&names).await.remove(0);
     assert!(!name.is_empty());
     let of = |table: &str| format!("select count(*) from wxpatrol_data.{table} where appid = '{appid}'");
@@ -97,7 +101,7 @@ async fn a_merchant_that_withdrew_is_forgotten_by_name_and_its_intents_stay() {
     let refused = world.program(&["forget", &appid]).await;
     assert_eq!(refused.code, Some(2), "{}", refused.everything());
     assert!(refused.stderr.contains(&format!("{appid} still is authorized")), "{}", refused.stderr);
-    assert_eq!(world.texts(&names).await, [name.clone()]);
+    assert_eq!(world.texts(&names).await, [name.as_str()]);
     assert!(world.count(&of("failure")).await > 0);
     let withdrawn = world.database.store.withdraw(world.platform().await, std::slice::from_ref(&appid)).await;
     withdrawn.unwrap();

@@ -76,8 +76,7 @@ async fn a_first_sync_that_fails_is_tried_again_after_ten_minutes_and_one_that_i
     assert_eq!(store.begin_first_sync(platform, none).await.unwrap(), (false, None), "the schedule was never heard");
     store.mark(platform, "sync", "30 2 * * * Asia/Shanghai").await.unwrap();
     let begin = async || store.begin_first_sync(platform, none).await.unwrap();
-    let targets =
-        [wxpatrol::store::operator::HoldTarget { schedule: Some("sync".to_owned()), ..Default::default() }];
+    let targets = [wxpatrol::store::operator::HoldTarget { schedule: Some("sync".to_owned()), ..Default::default() }];
     store.pause(platform, &targets, None, None, "test").await.unwrap();
     assert_eq!(begin().await, (false, None), "it is paused");
     store.resume(platform, &targets, None, "test").await.unwrap();
@@ -167,7 +166,8 @@ async fn the_age_of_the_ticket_stands_in_status_and_in_attention_hours_before_it
         assert_eq!(world.texts(why).await, [said]);
         assert_eq!(age().await, (shown.to_owned(), 1));
     }
-    let advice = "select what_en from wxpatrol.attention where why = 'ticket_expiring' and what_zh <> '' and since is not null";
+    let advice =
+        "select what_en from wxpatrol.attention where why = 'ticket_expiring' and what_zh <> '' and since is not null";
     assert!(world.texts(advice).await[0].contains("it dies after twelve"));
 }
 
@@ -179,11 +179,91 @@ async fn a_wrong_secret_halts_the_run_with_one_sentence_that_names_what_to_do() 
         .execute(&world.database.pool)
         .await
         .unwrap();
-    let ended =
-        world.program_with(&[("WXPATROL_COMPONENT_APPSECRET", "fake-but-wrong")], &["--once", "--check", "phone"]).await;
+    let ended = world
+        .program_with(&[("WXPATROL_COMPONENT_APPSECRET", "fake-but-wrong")], &["--once", "--check", "phone"])
+        .await;
     assert_eq!(ended.code, Some(3), "{}", ended.everything());
     let said: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("wxpatrol: ")).collect();
     assert_eq!(said.len(), 1, "{}", ended.stderr);
     assert!(said[0].starts_with("wxpatrol: halted: ") && said[0].contains("secret"), "{said:?}");
     assert!(!ended.everything().contains("fake-but-wrong"), "{}", ended.everything());
+}
+
+#[tokio::test]
+async fn a_merchant_that_wechat_s_list_names_no_more_is_withdrawn_after_two_complete_passes_and_not_after_one() {
+    let world = World::new(plan(510, 0)).await;
+    let synced = world.sync().await;
+    assert_eq!((synced.listed, synced.complete, synced.informed), (510, true, 510));
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), 2, "510 merchants are two pages");
+    let gone = Plan::mini_program(7);
+    world.wechat.withdraw(&gone).unwrap();
+    let withdrawn = "select appid from wxpatrol_data.merchant where withdrawn_at is not null";
+    assert_eq!(world.sync().await.withdrawn, 0);
+    // Passes that do not come to their end, one before the first page and one after it, are none.
+    for pages in [0, 1] {
+        let listed = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
+        let odd = Rule::new(Oddity::Errcode(-1)).on(Endpoint::ApiGetAuthorizerList);
+        if pages == 1 {
+            // The first call is answered late, and well.
+            let late = Rule::new(Oddity::DelayMs(1)).on(Endpoint::ApiGetAuthorizerList);
+            world.wechat.script(late.times(1)).unwrap();
+        }
+        world.wechat.script(odd.times(3)).unwrap();
+        let ended = world.program(&["sync"]).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.everything());
+        assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), listed + pages + 3);
+        assert!(world.texts(withdrawn).await.is_empty());
+    }
+    assert_eq!(world.sync().await.withdrawn, 1);
+    assert_eq!(world.texts(withdrawn).await, std::slice::from_ref(&gone));
+    let tokens = format!(
+        "select count(refresh_sealed) + count(access_sealed) from wxpatrol_data.credential where appid = '{gone}'"
+    );
+    assert_eq!(world.count(&tokens).await, 0);
+    world.wechat.authorize(&gone).unwrap();
+    world.sync().await;
+    assert!(world.texts(withdrawn).await.is_empty());
+    assert_eq!(world.count(&tokens).await, 1);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_on_the_allow_list_stands_in_attention_as_wechat_named_it() {
+    let world = World::synced(plan(4, 0)).await;
+    world.wechat.script(Rule::new(Oddity::Errcode(61004))).unwrap();
+    let ended = world.program(&["--once", "--check", "phone"]).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.everything());
+    assert!(ended.stderr.contains("192.0.2.1"), "{}", ended.stderr);
+    let told = "select concat_ws(' | ', errcode, actor, detail) from wxpatrol.attention
+                 where why = 'halted' and since is not null and what_zh like '%白名单%' and what_en like '%allow list%'";
+    let told = world.texts(told).await;
+    assert!(told.len() == 1 && told[0].starts_with("61004 | ") && told[0].contains("192.0.2.1"), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_official_account_without_its_set_invites_nobody_until_it_grants_it() {
+    let world = World::new(plan(2, 1)).await;
+    let (account, program) = crate::world::pair(0, 0);
+    world.wechat.set_permission_sets(&account, &[49]).unwrap();
+    world.sync().await;
+    world.want(&[(account.clone(), program.clone())]).await;
+    let ran = world.once_of(&[CheckName::Links, CheckName::Invite]).await;
+    ran.assert_complete();
+    for check in [CheckName::Links, CheckName::Invite] {
+        assert_eq!(ran.of(check).reasons.0["skipped"]["permission"], 1, "{ran:?}");
+    }
+    assert_eq!(world.wechat.arrived(Endpoint::Wxamplinkget) + world.wechat.arrived(Endpoint::Wxamplink), 0);
+    let since = "select since::text from wxpatrol.attention where why = 'permission'";
+    let first = world.texts(since).await;
+    assert!(!first.is_empty());
+    world.pass(DAY).await;
+    world.wechat.set_account_status(&account, 18).unwrap();
+    world.sync().await;
+    world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    assert_eq!(world.texts(since).await, first, "it is the same trouble");
+    world.wechat.set_permission_sets(&account, &[33, 49]).unwrap();
+    world.pass(DAY).await;
+    world.sync().await;
+    world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    assert_eq!(world.wechat.invitations().len(), 1);
+    assert!(world.texts(since).await.is_empty());
 }

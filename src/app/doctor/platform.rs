@@ -32,7 +32,8 @@ impl App {
         let status = self.store.platform_status().await?.into_iter().find(|status| status.platform == appid);
         if let Some(status) = status {
             if let Some(reason) = status.halt_reason {
-                let to_do = "mend what it says; one merchant is tried from time to time, and a run by hand tries at once";
+                let to_do =
+                    "mend what it says; one merchant is tried from time to time, and a run by hand tries at once";
                 findings.fault(&what("breaker"), format!("halted: {reason}"), to_do);
             }
             if status.attention > 0 {
@@ -96,7 +97,9 @@ impl App {
             };
             match ready.wire.tokens().fresh(platform, &appid, None).await {
                 Ok(_) => findings.ok(what, "the system that keeps the tokens hands them out"),
-                Err(error) => findings.fault(what, error.to_string(), "see that the system that keeps the tokens works"),
+                Err(error) => {
+                    findings.fault(what, error.to_string(), "see that the system that keeps the tokens works")
+                }
             }
             return Ok(());
         }
@@ -123,5 +126,8 @@ impl App {
 /// The runbook's word, where the error does not say itself what to do.
 fn remedy(endpoint: Endpoint, error: &CallError) -> String {
     let row = error.errcode().and_then(|code| errcode::lookup(endpoint, code));
-    row.map_or_else(|| "see what it says; `wxpatrol report attention` may tell more".to_owned(), |row| row.remedy_en.to_owned())
+    row.map_or_else(
+        || "see what it says; `wxpatrol report attention` may tell more".to_owned(),
+        |row| row.remedy_en.to_owned(),
+    )
 }

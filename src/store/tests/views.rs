@@ -163,7 +163,11 @@ async fn hostile_names_and_values_reach_no_statement() {
 #[tokio::test]
 async fn cells_have_the_kind_of_their_column() {
     let (database, _) = seeded().await;
-    let run = ViewWish { equal: Some(("run_id", "00000000-0000-0000-0000-00000000000a")), rows_max: Some(1), ..ViewWish::default() };
+    let run = ViewWish {
+        equal: Some(("run_id", "00000000-0000-0000-0000-00000000000a")),
+        rows_max: Some(1),
+        ..ViewWish::default()
+    };
     let coverage = database.store.read_view("coverage", run).await.unwrap().unwrap();
     let cell = |name: &str| {
         let place = coverage.columns.iter().position(|column| column.name == name).unwrap();
