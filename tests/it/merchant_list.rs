@@ -165,7 +165,8 @@ async fn a_list_that_names_nobody_breaks_or_has_rows_without_an_appid_proves_no_
     for _ in 0..3 {
         let synced = world.program(&["sync"]).await;
         assert_eq!(synced.code, Some(1), "{}", synced.everything());
-        for words in ["4 rows of WXPATROL_MERCHANT_SQL name no merchant", "2 values of WXPATROL_MERCHANT_SQL can not be read"]
+        for words in
+            ["4 rows of WXPATROL_MERCHANT_SQL name no merchant", "2 values of WXPATROL_MERCHANT_SQL can not be read"]
         {
             assert!(synced.stderr.contains(words), "{}", synced.stderr);
         }
@@ -206,7 +207,9 @@ async fn who_withdrew_by_wechat_s_word_stays_withdrawn_while_the_list_names_it_u
     }
     say(
         &world,
-        &format!("update shop.merchants set authorized_at = wxpatrol_data.clock() + interval '1 s' where appid = '{gone}'"),
+        &format!(
+            "update shop.merchants set authorized_at = wxpatrol_data.clock() + interval '1 s' where appid = '{gone}'"
+        ),
     )
     .await;
     world.sync().await;
@@ -339,7 +342,8 @@ async fn two_platforms_with_tokens_merchants_and_events_from_elsewhere_are_patro
     unattended.signal(Signal::SIGTERM);
     let ended = unattended.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
-    let withdrawn = world.texts("select platform || ' ' || appid from wxpatrol.merchants where withdrawn_at is not null").await;
+    let withdrawn =
+        world.texts("select platform || ' ' || appid from wxpatrol.merchants where withdrawn_at is not null").await;
     assert_eq!(withdrawn, [format!("{} {gone}", platforms[1].plan().component_appid)]);
     for platform in platforms {
         assert_eq!(platform.arrived(Endpoint::ApiComponentToken) + platform.arrived(Endpoint::ApiAuthorizerToken), 0);
@@ -353,7 +357,8 @@ async fn two_platforms_with_tokens_merchants_and_events_from_elsewhere_are_patro
 #[tokio::test]
 async fn a_list_that_can_not_work_is_refused_at_the_start_with_one_sentence() {
     let world = provider(plan(2, 0)).await;
-    let meddles = "create function shop.meddle() returns text language sql as $$ delete from shop.tokens returning appid $$";
+    let meddles =
+        "create function shop.meddle() returns text language sql as $$ delete from shop.tokens returning appid $$";
     say(&world, meddles).await;
     let from = "from shop.merchants where component_appid = $1";
     for (query, words) in [
@@ -368,7 +373,10 @@ async fn a_list_that_can_not_work_is_refused_at_the_start_with_one_sentence() {
         (format!("select appid, kind, 'one' as account_status {from}"), "must be a whole number, and not TEXT"),
         (format!("select appid, kind, now()::timestamp as authorized_at {from}"), "does not say in which zone"),
         (format!("select apid as appid, kind {from}"), "column \"apid\" does not exist"),
-        ("select appid, kind from shop.merchant where $1 <> ''".to_owned(), "relation \"shop.merchant\" does not exist"),
+        (
+            "select appid, kind from shop.merchant where $1 <> ''".to_owned(),
+            "relation \"shop.merchant\" does not exist",
+        ),
         (format!("selec 'planted-key' {from}"), "fault in its syntax at its character 1"),
         (format!("select appid, kind {from}; drop table shop.merchants"), "fault in its syntax"),
         (
