@@ -200,10 +200,10 @@ async fn who_withdrew_by_wechat_s_word_stays_withdrawn_while_the_list_names_it_u
     world.once_of(&[CheckName::Phone]).await.assert_complete();
     world.wechat.withdraw(&gone).unwrap();
     world.once_of(&[CheckName::Callback]).await.assert_complete();
-    assert_eq!(withdrawn(&world).await, [gone.clone()]);
+    assert_eq!(withdrawn(&world).await, [gone.as_str()]);
     for _ in 0..3 {
         world.sync().await;
-        assert_eq!(withdrawn(&world).await, [gone.clone()], "a list that lags does not bring it back");
+        assert_eq!(withdrawn(&world).await, [gone.as_str()], "a list that lags does not bring it back");
     }
     say(
         &world,
