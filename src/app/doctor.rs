@@ -130,7 +130,8 @@ impl App {
             }
         };
         examine_server(&facts, findings);
-        let ready = examine_schema(&facts, &schema, findings);
+        let private = self.config.database_url.is_none();
+        let ready = examine_schema(&facts, &schema, private, findings);
         if !ready {
             return false;
         }
@@ -244,7 +245,7 @@ fn examine_server(facts: &ServerFacts, findings: &mut Findings) {
 }
 
 /// Whether the tables can be worked with.
-fn examine_schema(facts: &ServerFacts, schema: &SchemaState, findings: &mut Findings) -> bool {
+fn examine_schema(facts: &ServerFacts, schema: &SchemaState, private: bool, findings: &mut Findings) -> bool {
     let login = &facts.login;
     let owns = facts.owner.as_ref() == Some(login);
     let ready = match schema {
@@ -281,7 +282,9 @@ fn examine_schema(facts: &ServerFacts, schema: &SchemaState, findings: &mut Find
             false
         }
     };
-    if facts.superuser {
+    if facts.superuser && private {
+        findings.ok("role", format!("{login}, the private Postgres's own"));
+    } else if facts.superuser {
         let to_do = "a worker needs none of that: `wxpatrol migrate --roles`, then a login in wxpatrol_worker";
         findings.warn("role", format!("{login} may do everything in this server"), to_do);
     } else if owns {

@@ -2,7 +2,7 @@
 
 use super::{App, AppError, Exit};
 use crate::ops::{
-    print::{Format, Table},
+    print::{Column, Format, Kind, Table},
     report,
 };
 
@@ -17,8 +17,10 @@ impl App {
             // A person is told what there is; a program finds every field.
             tables.retain(|(_, table)| !table.rows.is_empty());
             for (name, table) in &mut tables {
-                if *name == "merchants" || *name == "items" {
-                    upright(table);
+                match *name {
+                    "merchants" => upright(table, &[]),
+                    "items" => upright(table, &["platform", "nickname", "run_id", "leased", "held", "attempts"]),
+                    _ => {}
                 }
             }
         }
@@ -50,18 +52,21 @@ fn stranger(appid: &str) -> AppError {
     ))
 }
 
-/// A table of many columns and few rows, turned: a line for each value that is there, for people.
-fn upright(table: &mut Table) {
-    use crate::ops::print::{Column, Kind};
-
-    let several = table.rows.len() > 1;
+/// A table of many columns and few rows, turned: a line for each value that is there, for people. Of the columns in `quiet`
+/// they are told no more than that something is leased, held or tried; a program finds all of them.
+fn upright(table: &mut Table, quiet: &[&str]) {
+    let says = |column: &Column, cell: &str| match column.name.as_str() {
+        name if !quiet.contains(&name) => !cell.is_empty(),
+        "leased" | "held" | "attempts" => cell != "false" && cell != "0",
+        _ => false,
+    };
     let mut rows = Vec::new();
     for (number, row) in table.rows.iter().enumerate() {
-        if several && number > 0 {
+        if number > 0 {
             rows.push(vec![None, None]);
         }
-        let filled =
-            table.columns.iter().zip(row).filter(|(_, cell)| cell.as_ref().is_some_and(|cell| !cell.is_empty()));
+        let cells = table.columns.iter().zip(row);
+        let filled = cells.filter(|(column, cell)| cell.as_ref().is_some_and(|cell| says(column, cell)));
         rows.extend(filled.map(|(column, cell)| vec![Some(column.name.clone()), cell.clone()]));
     }
     table.columns = vec![Column::new("what", Kind::Text), Column::new("value", Kind::Text)];
