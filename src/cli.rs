@@ -4,6 +4,8 @@
 
 mod commands;
 mod platform;
+#[cfg(feature = "demo")]
+mod rehearse;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -13,11 +15,12 @@ use std::ffi::OsString;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 
 pub use commands::{
-    Ask, Command, FailOn, Held, Import, Keys, KeysAction, Migrate, Once, Pairs, Pause, Report, Resume, Runs, Ticket,
+    Ask, Command, FailOn, Held, Import, Keys, KeysAction, Migrate, Once, OneMerchant, Pairs, Pause, Report, Resume,
+    Runs, Ticket,
 };
-#[cfg(feature = "demo")]
-pub use commands::{Demo, Simulate};
 pub use platform::{OwnLimit, PlatformAdd, PlatformArgs, PlatformCommand, PlatformName, Scope};
+#[cfg(feature = "demo")]
+pub use rehearse::{Demo, Simulate};
 #[cfg(feature = "demo")]
 pub use values::EndpointLimit;
 pub use values::{Input, ListFormat, Moment};
@@ -161,6 +164,9 @@ impl Command {
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Status
+            | Self::Merchant(_)
+            | Self::Forget(_)
+            | Self::Doctor
             | Self::Schedule
             | Self::Runs(_)
             | Self::Report(_)

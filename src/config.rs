@@ -7,6 +7,7 @@ mod cadence;
 mod credentials;
 mod fault;
 mod limits;
+mod merchant_source;
 mod nearest;
 mod policy;
 mod reader;
@@ -30,8 +31,9 @@ pub use policy::{Missed, Overlap, SchedulePolicy, schedule_names};
 pub use reader::{Setting, Source};
 pub use receiver::ReceiverSettings;
 pub use token_source::TokenSourceSettings;
-pub use values::{appid, duration, event_key, event_token, platform_secret, secret_word};
+pub use values::{duration, event_key, event_token, platform_secret, secret_word};
 
+pub use crate::domain::appid::appid;
 use crate::{domain::CheckName, store::retention::Keep};
 use reader::Reader;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub platform: Option<PlatformSettings>,
     /// Who keeps the tokens; `None`: wxpatrol itself.
     pub token_source: Option<TokenSourceSettings>,
+    /// The query that lists the merchants; `None`: WeChat's authorizer list does.
+    pub merchant_source: Option<SecretString>,
     /// The key that seals tokens. Always there when `database_url` is; without it `None` means: made once by the
     /// program and kept in `data_dir`.
     pub encryption_key: Option<SecretBox<[u8; 32]>>,
@@ -223,6 +227,7 @@ impl Config {
         );
         let platform = credentials::platform(r, token_source::named(r));
         let token_source = token_source::token_source(r);
+        let merchant_source = merchant_source::merchant_source(r);
         let encryption_key = credentials::encryption_key(r, database_url.is_some());
         let encryption_keys_old = credentials::old_keys(r);
         let limits = Limits::read(r);
@@ -337,6 +342,7 @@ impl Config {
             wechat_base_url,
             platform,
             token_source,
+            merchant_source,
             encryption_key,
             encryption_keys_old,
             limits,

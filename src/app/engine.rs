@@ -13,7 +13,7 @@ use crate::{
     config::{CALL_DEADLINE, Cap, Limits, NewMerchants},
     domain::{CheckName, Endpoint, Limit, link::Patience, message::MessagePolicy},
     patrol::{Patrol, PatrolSettings},
-    store::slices::SharedLimits,
+    store::{merchant_list::MerchantList, slices::SharedLimits},
     wechat::{PaceConfig, Platform, Timeouts, Wechat, Wire},
 };
 
@@ -25,6 +25,8 @@ pub struct Ready {
     pub wire: Wire,
     /// What limits it.
     pub limits: Limits,
+    /// The operator's own list of its merchants; `None`: WeChat's.
+    pub source: Option<MerchantList>,
     /// Ends what is done for it, in order. The app's own signal ends it too.
     pub stop: CancellationToken,
 }
@@ -68,6 +70,7 @@ impl App {
         let id = member.row.id;
         let limits = member.limits(&self.config.limits)?;
         let external = self.external_tokens(id, member.appid()).await?;
+        let source = self.merchant_source(member.appid()).await?;
         self.store.remember_keeper(id, external.is_some()).await?;
         let secret = match external {
             Some(_) => None,
@@ -85,7 +88,7 @@ impl App {
             Some(source) => Wire::with_external_tokens(self.wechat()?, source, shared, pace),
             None => Wire::new(self.wechat()?, Arc::new(self.store.clone()), shared, pace),
         };
-        Ok(Ready { platform, wire, limits, stop: self.stop.child_token() })
+        Ok(Ready { platform, wire, limits, source, stop: self.stop.child_token() })
     }
 
     fn secret_of(&self, member: &Member) -> Result<SecretString, AppError> {
@@ -97,7 +100,7 @@ impl App {
     }
 
     /// The HTTP client, one for all platforms.
-    fn wechat(&self) -> Result<Wechat, AppError> {
+    pub(super) fn wechat(&self) -> Result<Wechat, AppError> {
         if let Some(wechat) = self.wechat.get() {
             return Ok(wechat.clone());
         }
@@ -141,6 +144,7 @@ impl App {
             stuck_after: STUCK_AFTER,
             messages,
             learns: ready.limits.learn(),
+            source: ready.source.clone(),
         };
         Patrol::new(self.store.clone(), ready.wire.clone(), ready.platform.clone(), settings, ready.stop.child_token())
     }

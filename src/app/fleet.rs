@@ -71,6 +71,8 @@ pub(super) struct Post {
     worker: JoinHandle<Result<(), StoreError>>,
     pub listener: Listener,
     pub syncing: Option<JoinHandle<()>>,
+    /// Whether its merchants are known, so that syncs wait for their ticks.
+    pub known: bool,
     /// Its tickets and events.
     attending: TaskTracker,
     leaving: bool,
@@ -87,7 +89,7 @@ impl Post {
         };
         let listener = Listener::new(app.store.clone(), member.row.id, member.appid().to_owned());
         let attending = app.attend(&ready, &member);
-        Self { member, ready, patrol, worker, listener, syncing: None, attending, leaving: false }
+        Self { member, ready, patrol, worker, listener, syncing: None, known: false, attending, leaving: false }
     }
 
     /// Its appid.

@@ -10,11 +10,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{App, AppError, Exit};
+use super::{App, AppError, Exit, operators::refuse};
 use crate::{
     cli::{Import, Input, ListFormat},
     config,
-    domain::Kind,
+    domain::{Kind, PlatformId},
     store::merchants::MerchantRow,
 };
 
@@ -64,6 +64,7 @@ impl App {
         if rows.iter().any(|row| row.refresh_token.is_some()) {
             self.refuse_own("the file brings refresh tokens")?;
         }
+        self.refuse_newcomers(platform, &rows).await?;
         if flags.dry_run {
             eprintln!("import: {} merchants can be imported; nothing was stored (dry run)", rows.len());
             return Ok(Exit::Done);
@@ -83,6 +84,22 @@ impl App {
             );
         }
         Ok(Exit::Done)
+    }
+
+    /// One list says who is a merchant: beside `WXPATROL_MERCHANT_SQL` a file brings tokens and facts of known ones alone.
+    async fn refuse_newcomers(&self, platform: PlatformId, rows: &[MerchantRow]) -> Result<(), AppError> {
+        if self.config.merchant_source.is_none() {
+            return Ok(());
+        }
+        let mut faults = Vec::new();
+        for batch in rows.chunks(BATCH) {
+            let appids: Vec<String> = batch.iter().map(|row| row.appid.clone()).collect();
+            let known = self.store.known_merchants(platform, &appids).await?;
+            let strangers = appids.into_iter().filter(|appid| known.get(appid).is_none_or(|known| known.withdrawn));
+            faults.extend(strangers.map(|appid| format!("{appid} is no merchant")));
+        }
+        let remedy = "WXPATROL_MERCHANT_SQL lists the merchants, so have it name these and run `wxpatrol sync` first";
+        refuse("import", remedy, faults)
     }
 }
 

@@ -1,9 +1,12 @@
-//! `sync`: merchants from WeChat's authorizer list.
+//! `sync`: merchants from WeChat's authorizer list, or from a list of the operator's own.
 
 use futures_util::future::join_all;
 
 use super::{App, AppError, Exit, Ready};
-use crate::patrol::sync::{Sync, SyncError, Synced};
+use crate::{
+    patrol::sync::{Sync, SyncError, Synced},
+    store::merchant_list::MerchantList,
+};
 
 impl App {
     /// Reads the authorizer list of each platform and what WeChat says about each merchant. What one platform lacks stops
@@ -23,7 +26,8 @@ impl App {
             match synced {
                 Ok(synced) => {
                     eprintln!("sync: {of}{}", told(&synced));
-                    ends.push(if synced.failed == 0 { Exit::Done } else { Exit::Incomplete });
+                    let whole = synced.failed == 0 && synced.nameless == 0 && synced.unreadable == 0;
+                    ends.push(if whole { Exit::Done } else { Exit::Incomplete });
                 }
                 Err(error) if !several => return Err(error),
                 Err(error) => {
@@ -35,25 +39,54 @@ impl App {
         Ok(Exit::of_all(&ends))
     }
 
+    /// The operator's own list of a platform's merchants, looked at; `None`: WeChat's authorizer list is the list.
+    pub(super) async fn merchant_source(&self, component_appid: &str) -> Result<Option<MerchantList>, AppError> {
+        let Some(query) = &self.config.merchant_source else { return Ok(None) };
+        let refused = |fault: String| AppError::Input(format!("WXPATROL_MERCHANT_SQL: {fault}"));
+        let list = self.store.merchant_list(query, component_appid).await.map_err(refused)?;
+        if !list.given().kind && !self.can_ask() {
+            return Err(refused(
+                "gives no column kind, without which nobody is patrolled, and WeChat can not be asked because another \
+                 system keeps the platform's token: give kind, or set WXPATROL_COMPONENT_TOKEN_URL beside \
+                 WXPATROL_TOKEN_URL (or WXPATROL_COMPONENT_TOKEN_SQL beside WXPATROL_TOKEN_SQL)"
+                    .to_owned(),
+            ));
+        }
+        Ok(Some(list))
+    }
+
     pub(super) fn syncer(&self, ready: &Ready) -> Sync {
         Sync {
             store: self.store.clone(),
             wire: ready.wire.clone(),
             platform: ready.platform.clone(),
+            source: ready.source.clone(),
             stop: ready.stop.clone(),
         }
     }
 }
 
 fn told(synced: &Synced) -> String {
-    format!(
-        "{} merchants listed, {} informed, {} could not be read, {} withdrew{}",
-        synced.listed,
-        synced.informed,
-        synced.failed,
-        synced.withdrawn,
-        if synced.complete { "" } else { "; the list changed while it was read, so no absence was booked" }
-    )
+    let mut told = format!(
+        "{} merchants listed, {} informed, {} could not be read, {} withdrew",
+        synced.listed, synced.informed, synced.failed, synced.withdrawn
+    );
+    if synced.nameless > 0 {
+        told += &format!(
+            "; {} rows of WXPATROL_MERCHANT_SQL name no merchant (appid is null, or no appid), so no absence was booked",
+            synced.nameless
+        );
+    } else if !synced.complete {
+        told += "; the list changed while it was read, so no absence was booked";
+    }
+    if synced.unreadable > 0 {
+        told += &format!(
+            "; {} values of WXPATROL_MERCHANT_SQL can not be read and were left out: kind is mini_program, official_account \
+             or other, permission_sets are numbers, authorized_at is an instant",
+            synced.unreadable
+        );
+    }
+    told
 }
 
 pub(super) fn said(error: SyncError) -> AppError {
@@ -62,7 +95,7 @@ pub(super) fn said(error: SyncError) -> AppError {
     }
     match error {
         SyncError::Store(error) => AppError::Store(error),
-        error @ (SyncError::List(_) | SyncError::Info(_) | SyncError::Stopped) => {
+        error @ (SyncError::List(_) | SyncError::Info(_) | SyncError::Source(_) | SyncError::Stopped) => {
             AppError::Incomplete(error.to_string())
         }
     }

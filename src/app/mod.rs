@@ -2,6 +2,7 @@
 
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod engine;
 mod exit;
 mod fleet;
@@ -11,6 +12,7 @@ mod living;
 mod merchants;
 mod metric_words;
 pub mod once;
+mod one_merchant;
 mod operators;
 mod platform_command;
 pub mod platforms;
@@ -27,7 +29,7 @@ mod token_source;
 mod unattended;
 mod watch;
 
-use std::sync::OnceLock;
+use std::{path::PathBuf, sync::OnceLock};
 
 use secrecy::SecretBox;
 
@@ -81,6 +83,9 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
         Action::Command(Command::Migrate(flags)) if flags.print => {
             print!("{}", schema::printed(flags));
             return Ok(Exit::Done);
+        }
+        Action::Command(Command::Doctor) => {
+            return doctor::examine(Config::from_env(), invocation.format, invocation.platform, stop).await;
         }
         Action::Command(_) | Action::Once(_) => {}
     }
@@ -138,25 +143,39 @@ impl App {
         stop: CancellationToken,
         purpose: &'static str,
     ) -> Result<Self, AppError> {
+        let (app, key_made) = Self::connected(config, format, stop, purpose).await?;
+        app.store.migrate().await?;
+        if app.store.keys().is_ok() {
+            let checked = keys::check(&app.store, purpose).await;
+            #[cfg(feature = "demo")]
+            let checked = checked.map_err(|error| private::key_is_gone(key_made.as_deref(), error));
+            #[cfg(not(feature = "demo"))]
+            let _: Option<PathBuf> = key_made;
+            checked?;
+        }
+        app.store.read_clock().await?;
+        Ok(app)
+    }
+
+    /// The same without looking at the schema and the key; and where a key was made just now.
+    async fn connected(
+        config: Config,
+        format: Format,
+        stop: CancellationToken,
+        purpose: &'static str,
+    ) -> Result<(Self, Option<PathBuf>), AppError> {
         let settings = StoreSettings { connections_max: config.db_connections_max, lease: config.lease, purpose };
         #[cfg(feature = "demo")]
         let private::Database { url, key, server, key_made } = private::database(&config).await?;
         #[cfg(not(feature = "demo"))]
-        let (url, key) = (
+        let (url, key, key_made) = (
             config.database_url.clone().ok_or_else(|| AppError::Input("set DATABASE_URL".to_owned()))?,
             config.encryption_key.as_ref().map(copy_key),
+            None,
         );
         let sealer = key.as_ref().map(|key| Sealer::with_others(key, &config.encryption_keys_old));
         let store = Store::connect(secrecy::ExposeSecret::expose_secret(&url), &settings, sealer).await?;
-        store.migrate().await?;
-        if key.is_some() {
-            let checked = keys::check(&store, purpose).await;
-            #[cfg(feature = "demo")]
-            let checked = checked.map_err(|error| private::key_is_gone(key_made.as_deref(), error));
-            checked?;
-        }
-        store.read_clock().await?;
-        Ok(Self {
+        let app = Self {
             config,
             store,
             format,
@@ -166,7 +185,8 @@ impl App {
             events: tokio::sync::watch::Sender::default(),
             #[cfg(feature = "demo")]
             _private: server,
-        })
+        };
+        Ok((app, key_made))
     }
 
     /// Prints a table as the person asked for.
@@ -202,6 +222,8 @@ impl App {
                 let platform = self.named_platform().await?;
                 self.print_all(&status::status(&self.store, platform.as_deref()).await?)?;
             }
+            Command::Merchant(one) => return self.merchant(&one.appid).await,
+            Command::Forget(one) => return self.forget(&one.appid).await,
             Command::Schedule => self.print_all(&self.schedule_tables().await?)?,
             Command::Runs(flags) => {
                 let platform = self.named_platform().await?;
@@ -217,7 +239,7 @@ impl App {
                 }
                 None => self.print(&report::list(&self.store).await?)?,
             },
-            Command::Run | Command::Sync | Command::Config => {}
+            Command::Run | Command::Sync | Command::Doctor | Command::Config => {}
             #[cfg(feature = "demo")]
             Command::Demo(_) | Command::Simulate(_) => {}
         }

@@ -149,10 +149,10 @@ impl App {
                 "there are no merchants yet: run `wxpatrol sync`, or `wxpatrol import FILE`".to_owned(),
             ));
         }
-        if unknown > 0 && !self.can_sync() {
+        if unknown > 0 && !self.can_ask() {
             eprintln!(
-                "{unknown} merchants are of unknown kind and in no check's total: name their kind in `wxpatrol import`, or \
-                 set WXPATROL_COMPONENT_TOKEN_URL so that WeChat can be asked"
+                "{unknown} merchants are of unknown kind and in no check's total: name their kind in `wxpatrol import` or in \
+                 WXPATROL_MERCHANT_SQL, or set WXPATROL_COMPONENT_TOKEN_URL so that WeChat can be asked"
             );
         } else if unknown > 0 {
             eprintln!("{unknown} merchants are of unknown kind; asking WeChat about them first");

@@ -86,7 +86,8 @@ impl App {
 
         let known = self.known_platforms().await?;
         let member = known.iter().find(|member| member.appid() == appid);
-        if change.secret.is_none() && !member.is_some_and(Member::has_secret) {
+        let needless = self.config.token_source.is_some();
+        if change.secret.is_none() && !needless && !member.is_some_and(Member::has_secret) {
             return Err(AppError::Input(format!(
                 "platform add: the platform {appid} needs its secret: name a file with --secret-file, or pipe it in, as in \
                  `printf %s \"$SECRET\" | wxpatrol platform add {appid}`"

@@ -17,6 +17,8 @@ pub struct Member {
     pub row: PlatformRow,
     /// Whether this process's environment names it.
     pub in_environment: bool,
+    /// Whether another system keeps its tokens, so that nothing needs its secret.
+    pub external: bool,
 }
 
 impl Member {
@@ -29,7 +31,7 @@ impl Member {
     /// Whether this process has what it takes to act for it.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.in_environment || self.row.secret_stored()
+        self.in_environment || self.external || self.row.secret_stored()
     }
 
     /// Whether a schedule (a check, or `sync`) is on for it.
@@ -90,7 +92,8 @@ impl App {
             None => None,
         };
         let rows = self.store.platforms().await?;
-        Ok(rows.into_iter().map(|row| Member { in_environment: named == Some(row.id), row }).collect())
+        let external = self.config.token_source.is_some();
+        Ok(rows.into_iter().map(|row| Member { in_environment: named == Some(row.id), external, row }).collect())
     }
 
     /// The platforms that a command acts for: the one that `--platform` names, or every enabled one whose secret this

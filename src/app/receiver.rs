@@ -94,7 +94,7 @@ impl App {
                 tasks.spawn(TicketFile::new(store.clone(), platform.id, path).watch(stop.clone()));
             }
         }
-        let (informs, noted) = (self.can_sync(), self.events.subscribe());
+        let (informs, noted) = (self.can_ask(), self.events.subscribe());
         tasks.spawn(Worker { store, wire, platform, informs, noted, stop }.work());
         tasks.close();
         tasks

@@ -35,12 +35,17 @@ impl App {
         }))
     }
 
-    /// Whether merchants can be read from WeChat, which takes the platform's own token.
+    /// Whether there is a list of merchants: the operator's own, or WeChat's, which takes the platform's own token.
     pub(super) fn can_sync(&self) -> bool {
+        self.config.merchant_source.is_some() || self.can_ask()
+    }
+
+    /// Whether WeChat can be asked about merchants, which takes the platform's own token.
+    pub(super) fn can_ask(&self) -> bool {
         self.config.token_source.as_ref().is_none_or(TokenSourceSettings::knows_the_platform)
     }
 
-    /// Refuses what needs the platform's own token when nobody gives it.
+    /// Refuses to read merchants when nobody gives a list of them.
     pub(super) fn refuse_sync(&self) -> Result<(), AppError> {
         if self.can_sync() { Ok(()) } else { Err(AppError::Input(NO_SYNC.to_owned())) }
     }
@@ -80,7 +85,8 @@ impl App {
 
 const NO_SYNC: &str = "merchants can not be read from WeChat: that takes the platform's own token, which another system \
                        keeps; set WXPATROL_COMPONENT_TOKEN_URL beside WXPATROL_TOKEN_URL (or \
-                       WXPATROL_COMPONENT_TOKEN_SQL beside WXPATROL_TOKEN_SQL), or bring them in with `wxpatrol import`";
+                       WXPATROL_COMPONENT_TOKEN_SQL beside WXPATROL_TOKEN_SQL), name your own list in \
+                       WXPATROL_MERCHANT_SQL, or bring them in with `wxpatrol import`";
 
 fn both(settings: &TokenSourceSettings, own: OwnTokens, component_appid: &str) -> String {
     let mut held = Vec::new();

@@ -12,7 +12,10 @@ use super::{
     status_server,
 };
 use crate::{
-    schedule::{self, Schedule, listener::Heard},
+    schedule::{
+        self, Schedule,
+        listener::{DEADLINE, Heard},
+    },
     store::{runs::RunState, ticks::Begun},
     telemetry,
 };
@@ -30,6 +33,8 @@ impl App {
         for member in self.members().await? {
             // Two refreshers take each other's tokens away: that is no trouble to wait out.
             self.external_tokens(member.row.id, member.appid()).await?;
+            // Nor is a list of merchants that can not be read.
+            self.merchant_source(member.appid()).await?;
         }
         self.mind_the_identity().await;
         let mut fleet = Fleet::default();
@@ -79,6 +84,7 @@ impl App {
     ) -> Option<AppError> {
         let mut tidy_at = Instant::now();
         let mut look_at = Instant::now() + fleet::LOOK;
+        let mut meet_at = Instant::now();
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return None,
@@ -102,6 +108,12 @@ impl App {
             for post in fleet.posts() {
                 self.hear(post, schedules, now).await;
             }
+            if meet_at <= Instant::now() {
+                meet_at = Instant::now() + fleet::LOOK;
+                for post in fleet.posts() {
+                    self.meet(post, schedules).await;
+                }
+            }
         }
     }
 
@@ -114,6 +126,27 @@ impl App {
         }
         for begun in begun.into_iter().filter(|begun| begun.schedule == "sync") {
             self.begin_sync(post, begun).await;
+        }
+    }
+
+    /// A platform whose merchants are not known is synced at once: its nightly tick may be most of a day away.
+    async fn meet(&self, post: &mut Post, schedules: &[Schedule]) {
+        let syncs = schedules.iter().any(|schedule| schedule.name == "sync") && post.on("sync");
+        if post.known || !syncs {
+            return;
+        }
+        match self.store.begin_first_sync(post.ready.platform.id, DEADLINE).await {
+            Ok((known, begun)) => {
+                post.known = known;
+                if let Some(begun) = begun {
+                    let platform = post.platform();
+                    tracing::info!(platform, run.id = %begun.run_id, "its merchants are not known yet: a sync begins");
+                    self.begin_sync(post, begun).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(platform = post.platform(), %error, "whether its merchants are known is asked later")
+            }
         }
     }
 

@@ -2,14 +2,12 @@
 //!
 //! Every help text says what the command changes, and shows a line to copy.
 
-#[cfg(feature = "demo")]
-use std::net::SocketAddr;
 use std::{num::NonZeroU32, time::Duration};
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 #[cfg(feature = "demo")]
-use super::values::EndpointLimit;
+use super::rehearse::{Demo, Simulate};
 use super::{
     platform::PlatformArgs,
     values::{self, Input, ListFormat, Moment},
@@ -104,6 +102,14 @@ pub enum Command {
     ///
     /// Example: wxpatrol status --json
     Status,
+    /// Show everything that is known of one merchant
+    ///
+    /// Who it is, what wants attention, each check with when it is due, how it last ended and what the runbook says about that,
+    /// its phone, its message-push configuration and what changed in it, its links, the messages that were sent, what holds it,
+    /// and its failed calls. Changes nothing.
+    ///
+    /// Example: wxpatrol merchant wx2222222222222222 --json
+    Merchant(OneMerchant),
     /// Show the schedules: last tick, next ticks, lag, pauses
     ///
     /// For each platform and schedule of this environment: when it fires and in which zone, what became of its newest
@@ -139,6 +145,13 @@ pub enum Command {
     ///
     /// Example: wxpatrol platform add wx0123456789abcdef --secret-file /run/secrets/appsecret
     Platform(PlatformArgs),
+    /// Erase the names of a merchant that withdrew
+    ///
+    /// Its nickname, its legal entity and its failed calls go; its appid, the proof of the messages that were sent and its
+    /// history stay. Its tokens went when it withdrew. Refused for a merchant that still is authorized.
+    ///
+    /// Example: wxpatrol forget wx2222222222222222
+    Forget(OneMerchant),
     /// Bring the database's schema up to date
     ///
     /// Applies the migrations that are missing, in order, each in a transaction where Postgres allows it. May be
@@ -158,6 +171,14 @@ pub enum Command {
     ///
     /// Example: wxpatrol keys list
     Keys(Keys),
+    /// Examine settings, database, key, tickets and WeChat, and say what to do
+    ///
+    /// One line for each thing: ok, warn or fault, and what to do about it. Makes one harmless call to WeChat for each
+    /// platform (who authorized it), for which a token may be fetched as every command would. Messages nobody, migrates
+    /// nothing, and stores nothing but what each start does. The exit code is 2 when there is a fault, and 0 otherwise.
+    ///
+    /// Example: wxpatrol doctor
+    Doctor,
     /// Show every setting: its value, where it came from, what it means
     ///
     /// Reads the environment only and changes nothing. Secrets are shown as `set` or `not set`. With faults in the
@@ -201,52 +222,12 @@ pub enum FailOn {
     Failed,
 }
 
-/// Flags of `demo`.
-#[cfg(feature = "demo")]
+/// The one merchant that a command is about.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Demo {
-    /// How many merchants are made up
-    #[arg(long, value_name = "N", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub merchants: u32,
-}
-
-/// Flags of `simulate`.
-#[cfg(feature = "demo")]
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Simulate {
-    /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub addr: SocketAddr,
-    /// How many mini programs authorized the platform
-    #[arg(long, value_name = "N", default_value_t = 300)]
-    pub mini_programs: u32,
-    /// How many official accounts authorized the platform
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    pub official_accounts: u32,
-    /// How many platforms, each with so many merchants; what to export is said for the first, the others are added
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub platforms: u32,
-    /// Decides everything that is made up; the same seed makes the same merchants
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// How long every answer takes
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
-    pub latency: Duration,
-    /// Refuse calls above this limit with 45011 (repeatable)
-    #[arg(long = "limit", value_name = "ENDPOINT=LIMIT")]
-    pub limits: Vec<EndpointLimit>,
-    /// How long a token is good for
-    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = values::some_time)]
-    pub token_lifetime: Duration,
-    /// Let a few in a hundred merchants answer oddly, as real ones do
-    #[arg(long)]
-    pub quirks: bool,
-    /// Push tickets and authorization events there, sealed as WeChat seals them: http://HOST:PORT/PATH
-    #[arg(long, value_name = "URL")]
-    pub receiver: Option<String>,
-    /// Push plain JSON instead, as platforms get it that WeChat hosts
-    #[arg(long, requires = "receiver")]
-    pub receiver_json: bool,
+pub struct OneMerchant {
+    /// The merchant
+    #[arg(value_name = "APPID", value_parser = config::appid)]
+    pub appid: String,
 }
 
 /// Flags of `import`.

@@ -9,6 +9,7 @@ use super::{
     reader::{Reader, Source},
     values,
 };
+use crate::domain::appid::appid;
 
 /// Where Postgres is, and where a private one keeps its data.
 pub(super) fn database<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>) -> (Option<SecretString>, PathBuf) {
@@ -92,7 +93,7 @@ pub(super) fn platform<L: Fn(&str) -> Option<String>>(
         APPID,
         "wx0123456789abcdef",
         "the appid of the platform that is named here; `wxpatrol platform add` adds others",
-        values::appid,
+        appid,
     );
     let secret = r.secret(SECRET, "that platform's secret; it goes before a stored one");
     let (verify_ticket, verify_ticket_file) = ticket(r, TICKET);

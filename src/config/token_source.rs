@@ -136,7 +136,7 @@ fn template<L: Fn(&str) -> Option<String>>(
 fn query<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>, name: &str, meaning: &str) -> Option<SecretString> {
     let text = remembered(r, name, meaning)?;
     let merchant = name == SQL;
-    let bare = text.trim_end_matches(|letter: char| letter == ';' || letter.is_whitespace());
+    let bare = bare(&text);
     let parameter = if merchant { "$2" } else { "$1" };
     let example = if merchant { SQL_EXAMPLE } else { COMPONENT_SQL_EXAMPLE };
     if !bare.contains(parameter) {
@@ -151,8 +151,17 @@ fn query<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>, name: &str, meaning: 
     Some(SecretString::from(bare.to_owned()))
 }
 
+/// A query without the semicolon at its end.
+pub(super) fn bare(text: &str) -> &str {
+    text.trim_end_matches(|letter: char| letter == ';' || letter.is_whitespace())
+}
+
 /// A text that may hold a key: of it only `set` is shown.
-fn remembered<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>, name: &str, meaning: &str) -> Option<String> {
+pub(super) fn remembered<L: Fn(&str) -> Option<String>>(
+    r: &mut Reader<L>,
+    name: &str,
+    meaning: &str,
+) -> Option<String> {
     let text = r.text(name);
     let (shown, source) = if text.is_some() { ("set", Source::Environment) } else { ("not set", Source::Default) };
     r.remember(name, shown, source, meaning);

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use url::Url;
 
 use super::{Cap, LogFormat, QuietHours};
+use crate::domain::appid::appid;
 
 /// A length of time such as `500ms`, `60s`, `10min`, `2h`, `24 h` or `7d`.
 ///
@@ -123,21 +124,6 @@ pub(super) fn postgres_url(text: &str) -> Result<(), String> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(()),
         _ => Err("must be a URL that begins with postgres:// or postgresql://".to_owned()),
-    }
-}
-
-/// An appid: `wx` and 8 to 30 letters or digits (WeChat gives 16).
-///
-/// # Errors
-///
-/// The rule, when the text is no appid.
-pub fn appid(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let rest = text.strip_prefix("wx").unwrap_or_default();
-    if (8..=30).contains(&rest.len()) && rest.chars().all(|c| c.is_ascii_alphanumeric()) {
-        Ok(text.to_owned())
-    } else {
-        Err("must be an appid: wx and 16 letters or digits".to_owned())
     }
 }
 

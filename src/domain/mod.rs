@@ -1,5 +1,6 @@
 //! The words of the product as types: pure, with no input or output, no clock and no SQL.
 
+pub mod appid;
 pub mod call;
 pub mod callback;
 pub mod check;

@@ -59,7 +59,7 @@ pub async fn report(store: &Store, platform: Option<&str>, name: &str) -> Result
 /// # Errors
 /// Postgres did not answer.
 pub async fn runs(store: &Store, platform: Option<&str>, runs_max: u32) -> Result<Table, StoreError> {
-    own(store, "runs", platform, ViewWish { equal: None, rows_max: Some(i64::from(runs_max)) }).await
+    own(store, "runs", platform, ViewWish { rows_max: Some(i64::from(runs_max)), ..ViewWish::default() }).await
 }
 
 /// The coverage of one run, a row for each check. Empty: it is open still, or there is no such run.
@@ -68,32 +68,76 @@ pub async fn runs(store: &Store, platform: Option<&str>, runs_max: u32) -> Resul
 /// Postgres did not answer.
 pub async fn coverage_of(store: &Store, run: uuid::Uuid) -> Result<Table, StoreError> {
     let run = run.to_string();
-    own(store, "coverage", None, ViewWish { equal: Some(("run_id", &run)), rows_max: None }).await
+    own(store, "coverage", None, ViewWish { equal: Some(("run_id", &run)), ..ViewWish::default() }).await
 }
 
-/// One merchant: who it is, what wants attention, its asks, its links.
+/// Rows of each view that are shown of one merchant.
+const ROWS_MAX: i64 = 100;
+
+/// The views that tell of a merchant, and the columns that name it there.
+const OF_A_MERCHANT: [(&str, &[&str]); 11] = [
+    ("merchants", &["appid"]),
+    ("attention", &["subject", "counterpart"]),
+    ("items", &["appid", "counterpart"]),
+    ("missing_phone", &["appid"]),
+    ("callback_current", &["appid"]),
+    ("callback_changes", &["appid"]),
+    ("links", &["official_account", "mini_program"]),
+    ("intents", &["appid", "counterpart"]),
+    ("holds", &["appid"]),
+    ("hold_events", &["appid"]),
+    ("failures", &["appid", "counterpart"]),
+];
+
+/// Everything that is known of one merchant: who it is, what wants attention, its items with what the runbook says, its phone,
+/// its configuration and what changed in it, its links, messages, holds (those of everybody among them) and failed calls. At
+/// most a hundred rows of each. Of one platform or of every one that knows it; `None`: none does.
 ///
 /// # Errors
 /// Postgres did not answer.
-pub async fn merchant(store: &Store, appid: &str) -> Result<Vec<Table>, StoreError> {
+pub async fn merchant(
+    store: &Store,
+    platform: Option<&str>,
+    appid: &str,
+) -> Result<Option<Vec<(&'static str, Table)>>, StoreError> {
     let mut tables = Vec::new();
-    for (view, column) in [
-        ("merchants", "appid"),
-        ("attention", "subject"),
-        ("missing_phone", "appid"),
-        ("asks", "appid"),
-        ("callback_current", "appid"),
-        ("callback_changes", "appid"),
-        ("links", "official_account"),
-        ("links", "mini_program"),
-        ("failures", "appid"),
-    ] {
-        let table = own(store, view, None, ViewWish { equal: Some((column, appid)), rows_max: Some(50) }).await?;
-        if view == "merchants" || !table.rows.is_empty() {
-            tables.push(table);
+    for (view, columns) in OF_A_MERCHANT {
+        let mut whole: Option<Table> = None;
+        let mut wishes: Vec<ViewWish<'_>> = columns
+            .iter()
+            .map(|column| ViewWish { equal: Some((column, appid)), rows_max: Some(ROWS_MAX), ..ViewWish::default() })
+            .collect();
+        if view == "holds" {
+            // What holds everybody holds this one too.
+            wishes.push(ViewWish { null: Some("appid"), rows_max: Some(ROWS_MAX), ..ViewWish::default() });
         }
+        for wish in wishes {
+            let part = own(store, view, platform, wish).await?;
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => whole.rows.extend(part.rows),
+            }
+        }
+        let Some(table) = whole else { continue };
+        if view == "merchants" && table.rows.is_empty() {
+            return Ok(None);
+        }
+        tables.push((view, table));
     }
-    Ok(tables)
+    Ok(Some(tables))
+}
+
+/// Purpose and version of each live process.
+///
+/// # Errors
+/// Postgres did not answer.
+pub async fn live_processes(store: &Store) -> Result<Vec<(String, String)>, StoreError> {
+    let alive = ViewWish { equal: Some(("alive", "true")), ..ViewWish::default() };
+    let table = own(store, "processes", None, alive).await?;
+    let place = |name| table.columns.iter().position(|column| column.name == name);
+    let cell =
+        |row: &[Option<String>], name| place(name).and_then(|at| row.get(at).cloned().flatten()).unwrap_or_default();
+    Ok(table.rows.iter().map(|row| (cell(row, "purpose"), cell(row, "version"))).collect())
 }
 
 /// The platforms.

@@ -128,8 +128,8 @@ async fn schedules(store: &Store) -> Result<Table, StoreError> {
 /// # Errors
 /// Postgres did not answer.
 pub async fn status(store: &Store, platform: Option<&str>) -> Result<Vec<(&'static str, Table)>, StoreError> {
-    let open = ViewWish { equal: Some(("state", "open")), rows_max: None };
-    let alive = ViewWish { equal: Some(("alive", "true")), rows_max: None };
+    let open = ViewWish { equal: Some(("state", "open")), ..ViewWish::default() };
+    let alive = ViewWish { equal: Some(("alive", "true")), ..ViewWish::default() };
     let mut runs = report::own(store, "runs", platform, open).await?;
     runs.title = Some("Open runs".to_owned());
     let mut processes = report::own(store, "processes", None, alive).await?;

@@ -22,6 +22,7 @@ mod closures;
 mod halt;
 mod lane;
 mod learn;
+mod listed;
 pub mod progress;
 mod recorder;
 mod recovery;
@@ -42,7 +43,7 @@ use board::Kept;
 use crate::{
     checks::{self, Check},
     domain::{CheckName, Endpoint, Limit, Settled, link::Patience, message::MessagePolicy},
-    store::{Store, StoreError, record::RecordContext, runs::RunState},
+    store::{Store, StoreError, merchant_list::MerchantList, record::RecordContext, runs::RunState},
     wechat::{Platform, Wire},
 };
 
@@ -75,6 +76,8 @@ pub struct PatrolSettings {
     pub messages: bool,
     /// Whether WeChat is asked about its limits.
     pub learns: bool,
+    /// The operator's own list of merchants: WeChat's list then only brings lost tokens back.
+    pub source: Option<MerchantList>,
 }
 
 /// The engine of one process and platform. Clones share it.

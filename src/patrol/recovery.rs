@@ -130,6 +130,7 @@ async fn read(inner: &Inner, reading: Reading) {
         store: inner.store.clone(),
         wire: inner.wire.clone(),
         platform: inner.platform.clone(),
+        source: inner.settings.source.clone(),
         stop: inner.stop.clone(),
     };
     tracing::info!("a refresh token was refused; reading the authorizer list for newer ones");

@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{CallError, Class, Endpoint, Kind, errcode},
-    store::{Store, StoreError, merchants::MerchantRow},
+    store::{
+        Store, StoreError,
+        merchant_list::{Given, MerchantList},
+        merchants::MerchantRow,
+    },
     wechat::{AccountKind, PAGE_MAX, Platform, Wire},
 };
 
@@ -39,6 +43,10 @@ pub struct Synced {
     pub informed: u64,
     /// Merchants whose info could not be read; the next sync asks again.
     pub failed: u64,
+    /// Rows of the operator's own list that name no merchant.
+    pub nameless: u64,
+    /// Values of the operator's own list that can not be read, and were left out.
+    pub unreadable: u64,
 }
 
 /// Why a sync ended early.
@@ -50,6 +58,9 @@ pub enum SyncError {
     /// WeChat refused what is known about merchants, for all that were asked about.
     #[error("WeChat did not tell about merchants: {}", said(Endpoint::ApiGetAuthorizerInfo, .0))]
     Info(CallError),
+    /// The operator's own list can not be read, or can not be believed. Half a sentence, without any value of it.
+    #[error("WXPATROL_MERCHANT_SQL: {0}; what was read is kept, and nobody counts as withdrawn")]
+    Source(String),
     /// Postgres did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,17 +94,25 @@ pub struct Sync {
     pub wire: Wire,
     /// The platform.
     pub platform: Platform,
+    /// The operator's own list of merchants (`merchant_source`); `None`: WeChat's authorizer list.
+    pub source: Option<MerchantList>,
     /// Ends the sync early.
     pub stop: CancellationToken,
 }
 
 impl Sync {
-    /// Reads the whole list, then every info that is missing or old.
+    /// Reads the whole list, then every info that is missing or old, as far as there is a token to ask with.
     ///
     /// # Errors
     /// See [`SyncError`]; what was read before is kept.
     pub async fn run(&self) -> Result<Synced, SyncError> {
-        let mut synced = self.list().await?;
+        let mut synced = match &self.source {
+            Some(source) => self.listed(source).await?,
+            None => self.list().await?,
+        };
+        if !self.wire.tokens().know_the_platform() {
+            return Ok(synced);
+        }
         self.store.forget_old_info(self.platform.id, INFO_PATIENCE).await?;
         self.infos(false, &mut synced).await?;
         Ok(synced)
@@ -109,7 +128,8 @@ impl Sync {
         Ok(synced)
     }
 
-    /// Reads the list, again when it changed meanwhile: what one pass missed another names.
+    /// Reads WeChat's list, again when it changed meanwhile: what one pass missed another names. Beside a list of the
+    /// operator's own only refresh tokens of known merchants are kept of it.
     ///
     /// # Errors
     /// See [`SyncError`]; the pages before are kept.
@@ -125,6 +145,10 @@ impl Sync {
                 break;
             }
             tracing::info!(listed = synced.listed, total, "the list changed while it was read; reading it again");
+        }
+        // Who is a merchant, and who no more, is the operator's list's to say.
+        if self.source.is_some() {
+            return Ok(synced);
         }
         // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
         if synced.complete {
@@ -158,8 +182,11 @@ impl Sync {
                     ..MerchantRow::default()
                 })
                 .collect();
-            if !rows.is_empty() {
-                self.store.keep_merchants(self.platform.id, &rows, true).await?;
+            match self.source {
+                // Who is a merchant says the operator's own list; WeChat's only brings tokens back.
+                Some(_) => self.store.keep_refresh_tokens(self.platform.id, &rows).await?,
+                None if rows.is_empty() => {}
+                None => self.store.keep_merchants(self.platform.id, &rows, true).await?,
             }
             synced.listed += rows.len() as u64;
             offset += held;
@@ -224,7 +251,7 @@ impl Sync {
             synced.failed += failed.len() as u64;
             synced.informed += rows.len() as u64;
             synced.withdrawn += withdrawn.len() as u64;
-            self.store.keep_info(platform, &rows).await?;
+            self.store.keep_info(platform, &rows, self.given()).await?;
             self.store.withdraw(platform, &withdrawn).await?;
             self.store.note_unreadable_info(platform, &failed).await?;
             if let Some(error) = ended {
@@ -277,7 +304,7 @@ impl Sync {
         let (platform, appids) = (self.platform.id, [appid.to_owned()]);
         match self.info(appid.to_owned()).await {
             Ok(row) => {
-                self.store.keep_info(platform, std::slice::from_ref(&row)).await?;
+                self.store.keep_info(platform, std::slice::from_ref(&row), self.given()).await?;
                 Ok(row)
             }
             Err(SyncError::Info(error)) => {
@@ -290,6 +317,11 @@ impl Sync {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What WeChat's word does not replace.
+    fn given(&self) -> Given {
+        self.source.as_ref().map(MerchantList::given).unwrap_or_default()
     }
 
     async fn permit(&self, endpoint: Endpoint) -> Result<(), SyncError> {
@@ -315,7 +347,7 @@ impl Sync {
 }
 
 /// Eight bytes for each merchant instead of its appid: a pass over a million merchants stays small.
-fn fingerprint(appid: &str) -> u64 {
+pub(super) fn fingerprint(appid: &str) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     appid.hash(&mut hasher);

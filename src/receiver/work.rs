@@ -136,6 +136,8 @@ impl Worker {
             store: self.store.clone(),
             wire: self.wire.clone(),
             platform: self.platform.clone(),
+            // WeChat's word is newer than any list; the next sync takes the list's again.
+            source: None,
             stop: self.stop.clone(),
         };
         match (sync.inform(&event.appid).await, dead) {
@@ -174,7 +176,7 @@ impl Worker {
                 self.store.settle_event(event, None).await
             }
             (Err(SyncError::Store(error)), _) => Err(error),
-            (Err(error @ (SyncError::Info(_) | SyncError::List(_) | SyncError::Stopped)), _) => {
+            (Err(error @ (SyncError::Info(_) | SyncError::List(_) | SyncError::Source(_) | SyncError::Stopped)), _) => {
                 self.put_off(event, &error.to_string()).await
             }
         }

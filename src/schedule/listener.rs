@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A tick's run is closed as interrupted after this.
-const DEADLINE: Duration = Duration::from_secs(20 * 3600);
+pub const DEADLINE: Duration = Duration::from_secs(20 * 3600);
 
 /// What a ring brought.
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ const CONNECTIONS_MAX: u32 = 2;
 const TIMEOUT_MS: u32 = 5_000;
 const LOCK_TIMEOUT_MS: u32 = 2_000;
 
-const TOKEN_TYPES: [&str; 5] = ["TEXT", "VARCHAR", "CHAR", "NAME", "UNKNOWN"];
+pub(super) const TEXT_TYPES: [&str; 5] = ["TEXT", "VARCHAR", "CHAR", "NAME", "UNKNOWN"];
 const EXPIRY_TYPES: [&str; 7] = ["TIMESTAMPTZ", "INT2", "INT4", "INT8", "FLOAT4", "FLOAT8", "NUMERIC"];
 
 /// The operator's queries. `$1` is the component appid, `$2` the merchant's; the columns are the token and its end.
@@ -134,7 +134,7 @@ impl TokenQueries {
         let prepared = (*connection).prepare_with(text, &appids).await.map_err(|error| unprepared(&error))?;
         let kinds: Vec<&str> = prepared.columns().iter().map(|column| column.type_info().name()).collect();
         match kinds[..] {
-            [token, ..] if !TOKEN_TYPES.contains(&token) => {
+            [token, ..] if !TEXT_TYPES.contains(&token) => {
                 return Err(format!("its first column, the token, must be text and not {token}"));
             }
             [_, "TIMESTAMP"] => {
@@ -285,12 +285,12 @@ fn numeric(bytes: &[u8]) -> Option<f64> {
     Some(sign * value)
 }
 
-fn code(error: &sqlx::Error) -> Option<String> {
+pub(super) fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
 }
 
 /// What went wrong when it ran. Postgres's own words may repeat a value, so only its code is said.
-fn said(error: &sqlx::Error) -> String {
+pub(super) fn said(error: &sqlx::Error) -> String {
     match code(error).as_deref() {
         Some("57014") => format!("took longer than {} s", TIMEOUT_MS / 1000),
         Some("55P03") => "waited for a lock for too long".to_owned(),
@@ -306,7 +306,7 @@ fn said(error: &sqlx::Error) -> String {
 
 /// Why Postgres can not prepare it. The words of faults in names are about the query alone; those of faults in the
 /// syntax or in constants may repeat a key that stands in it.
-fn unprepared(error: &sqlx::Error) -> String {
+pub(super) fn unprepared(error: &sqlx::Error) -> String {
     let Some(database) = error.as_database_error() else { return said(error) };
     let code = code(error).unwrap_or_default();
     let place = match database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.position())

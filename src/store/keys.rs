@@ -71,6 +71,11 @@ impl Store {
         adopt(sealer, &canary)
     }
 
+    /// The key that sealed a canary, when it is one of this process's.
+    pub(super) fn key_of(&self, canary: &[u8]) -> Result<KeyId, StoreError> {
+        known(self.sealer()?, canary)
+    }
+
     /// Takes the key in use as the one to seal with, when the canary in a beat's answer says that it changed. `true`: it
     /// changed.
     pub(super) fn mind_the_key(&self, canary: Option<&[u8]>) -> bool {
@@ -137,6 +142,13 @@ impl Store {
 
 /// Seals with the key that sealed this canary from now on.
 fn adopt(sealer: &Sealer, canary: &[u8]) -> Result<KeyId, StoreError> {
+    let key = known(sealer, canary)?;
+    sealer.seal_with(key);
+    Ok(key)
+}
+
+/// The key that sealed this canary.
+fn known(sealer: &Sealer, canary: &[u8]) -> Result<KeyId, StoreError> {
     let damaged = || StoreError::Inconsistent("the canary of the encryption key (sealing_key) is damaged".to_owned());
     let key = KeyId::of_sealed(canary).ok_or_else(damaged)?;
     if !sealer.known().contains(&key) {
@@ -151,6 +163,5 @@ fn adopt(sealer: &Sealer, canary: &[u8]) -> Result<KeyId, StoreError> {
     if opened.expose_secret() != CANARY {
         return Err(damaged());
     }
-    sealer.seal_with(key);
     Ok(key)
 }

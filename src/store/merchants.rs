@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::FromRow;
+use sqlx::{FromRow, Postgres, Transaction};
 
-use super::{Store, StoreError, seal::Place};
+use super::{Store, StoreError, merchant_list::Given, seal::Place};
 use crate::domain::{Kind, PlatformId};
 
 /// A merchant as a list or a file names it; `None` leaves what is known alone.
@@ -59,6 +59,54 @@ fn sets(sets: Option<&Vec<i32>>) -> Option<String> {
     sets.map(|sets| sets.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
 }
 
+/// Of rows with one appid the last.
+fn unique(rows: &[MerchantRow]) -> Vec<&MerchantRow> {
+    let unique: HashMap<&str, &MerchantRow> = rows.iter().map(|row| (row.appid.as_str(), row)).collect();
+    unique.into_values().collect()
+}
+
+fn place_of(platform: PlatformId, appid: &str) -> Place<'_> {
+    Place { platform, appid, column: "refresh" }
+}
+
+/// Merchants as the statements that keep them take them: an array for each column.
+struct Columns<'a> {
+    appids: Vec<&'a str>,
+    kinds: Vec<Option<&'static str>>,
+    nicknames: Vec<Option<String>>,
+    principals: Vec<Option<String>>,
+    permission_sets: Vec<Option<String>>,
+    account_statuses: Vec<Option<i32>>,
+    authorized_at: Vec<Option<DateTime<Utc>>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(rows: &[&'a MerchantRow]) -> Self {
+        Self {
+            appids: rows.iter().map(|row| row.appid.as_str()).collect(),
+            kinds: rows.iter().map(|row| row.kind.map(<&'static str>::from)).collect(),
+            nicknames: rows.iter().map(|row| row.nickname.as_deref().map(plain)).collect(),
+            principals: rows.iter().map(|row| row.principal.as_deref().map(plain)).collect(),
+            permission_sets: rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect(),
+            account_statuses: rows.iter().map(|row| row.account_status).collect(),
+            authorized_at: rows.iter().map(|row| row.authorized_at).collect(),
+        }
+    }
+
+    fn bound(self, query: Bound<'a>) -> Bound<'a> {
+        query
+            .bind(self.appids)
+            .bind(self.kinds)
+            .bind(self.nicknames)
+            .bind(self.principals)
+            .bind(self.permission_sets)
+            .bind(self.account_statuses)
+            .bind(self.authorized_at)
+    }
+}
+
+type Bound<'a> = sqlx::query::Query<'a, Postgres, sqlx::postgres::PgArguments>;
+
 impl Store {
     /// The row number of the platform that this process's environment names; makes the row when there is none, and
     /// remembers that it was named. May be repeated.
@@ -84,69 +132,101 @@ impl Store {
         rows: &[MerchantRow],
         listed: bool,
     ) -> Result<(), StoreError> {
-        let unique: HashMap<&str, &MerchantRow> = rows.iter().map(|row| (row.appid.as_str(), row)).collect();
-        let rows: Vec<&MerchantRow> = unique.into_values().collect();
+        let rows = unique(rows);
         let mut transaction = self.pool.begin().await?;
-        sqlx::query(include_str!("sql/merchants_keep.sql"))
-            .bind(platform)
-            .bind(rows.iter().map(|row| row.appid.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.kind.map(<&'static str>::from)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.nickname.as_deref().map(plain)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.principal.as_deref().map(plain)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.account_status).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.authorized_at).collect::<Vec<_>>())
+        let columns = Columns::of(&rows);
+        columns
+            .bound(sqlx::query(include_str!("sql/merchants_keep.sql")).bind(platform))
             .bind(listed)
             .execute(&mut *transaction)
             .await?;
+        self.keep_tokens(&mut transaction, platform, &rows).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Keeps merchants from the operator's own list, without tokens. `whole`: the list says everything that WeChat would be
+    /// asked about. Who withdrew by WeChat's word stays so, unless it authorized later. May be repeated.
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept.
+    pub async fn keep_listed(&self, platform: PlatformId, rows: &[MerchantRow], whole: bool) -> Result<(), StoreError> {
+        let rows = unique(rows);
+        let columns = Columns::of(&rows);
+        columns
+            .bound(sqlx::query(include_str!("sql/merchants_keep_listed.sql")).bind(platform))
+            .bind(whole)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps refresh tokens of merchants that are known and not withdrawn, and nothing else. May be repeated.
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept.
+    pub async fn keep_refresh_tokens(&self, platform: PlatformId, rows: &[MerchantRow]) -> Result<(), StoreError> {
+        let appids: Vec<String> = rows.iter().map(|row| row.appid.clone()).collect();
+        let known = self.known_merchants(platform, &appids).await?;
+        let mut rows = unique(rows);
+        rows.retain(|row| known.get(&row.appid).is_some_and(|merchant| !merchant.withdrawn));
+        let mut transaction = self.pool.begin().await?;
+        self.keep_tokens(&mut transaction, platform, &rows).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn keep_tokens(
+        &self,
+        transaction: &mut Transaction<'static, Postgres>,
+        platform: PlatformId,
+        rows: &[&MerchantRow],
+    ) -> Result<(), StoreError> {
         let tokens: Vec<(&str, &SecretString, Option<DateTime<Utc>>)> = rows
             .iter()
             .filter_map(|row| Some((row.appid.as_str(), row.refresh_token.as_ref()?, row.refresh_read_at)))
             .filter(|(_, token, _)| !token.expose_secret().is_empty())
             .collect();
-        if !tokens.is_empty() {
-            let sealer = self.sealer()?;
-            let appids: Vec<&str> = tokens.iter().map(|(appid, ..)| *appid).collect();
-            let stored: HashMap<String, Vec<u8>> =
-                sqlx::query_as::<_, (String, Vec<u8>)>(include_str!("sql/credentials_sealed.sql"))
-                    .bind(platform)
-                    .bind(&appids)
-                    .fetch_all(&mut *transaction)
-                    .await?
-                    .into_iter()
-                    .collect();
-            fn place(platform: PlatformId, appid: &str) -> Place<'_> {
-                Place { platform, appid, column: "refresh" }
-            }
-            let differs = |appid: &str, token: &SecretString| {
-                stored
-                    .get(appid)
-                    .and_then(|sealed| sealer.open(place(platform, appid), sealed).ok())
-                    .is_none_or(|known| known.expose_secret() != token.expose_secret())
-            };
-            sqlx::query(include_str!("sql/credentials_keep.sql"))
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let sealer = self.sealer()?;
+        let appids: Vec<&str> = tokens.iter().map(|(appid, ..)| *appid).collect();
+        let stored: HashMap<String, Vec<u8>> =
+            sqlx::query_as::<_, (String, Vec<u8>)>(include_str!("sql/credentials_sealed.sql"))
                 .bind(platform)
                 .bind(&appids)
-                .bind(
-                    tokens
-                        .iter()
-                        .map(|(appid, token, _)| sealer.seal(place(platform, appid), token))
-                        .collect::<Vec<_>>(),
-                )
-                .bind(tokens.iter().map(|(appid, token, _)| differs(appid, token)).collect::<Vec<_>>())
-                .bind(tokens.iter().map(|(.., read_at)| *read_at).collect::<Vec<_>>())
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await?;
+                .fetch_all(&mut **transaction)
+                .await?
+                .into_iter()
+                .collect();
+        let differs = |appid: &str, token: &SecretString| {
+            stored
+                .get(appid)
+                .and_then(|sealed| sealer.open(place_of(platform, appid), sealed).ok())
+                .is_none_or(|known| known.expose_secret() != token.expose_secret())
+        };
+        sqlx::query(include_str!("sql/credentials_keep.sql"))
+            .bind(platform)
+            .bind(&appids)
+            .bind(
+                tokens
+                    .iter()
+                    .map(|(appid, token, _)| sealer.seal(place_of(platform, appid), token))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(tokens.iter().map(|(appid, token, _)| differs(appid, token)).collect::<Vec<_>>())
+            .bind(tokens.iter().map(|(.., read_at)| *read_at).collect::<Vec<_>>())
+            .execute(&mut **transaction)
+            .await?;
         Ok(())
     }
 
-    /// Keeps what WeChat says about merchants.
+    /// Keeps what WeChat says about merchants, but for what the operator's own list gives.
     ///
     /// # Errors
     /// Nothing of the batch was kept.
-    pub async fn keep_info(&self, platform: PlatformId, rows: &[MerchantRow]) -> Result<(), StoreError> {
+    pub async fn keep_info(&self, platform: PlatformId, rows: &[MerchantRow], given: Given) -> Result<(), StoreError> {
         sqlx::query(include_str!("sql/merchant_info.sql"))
             .bind(platform)
             .bind(rows.iter().map(|row| row.appid.as_str()).collect::<Vec<_>>())
@@ -155,6 +235,7 @@ impl Store {
             .bind(rows.iter().map(|row| row.principal.as_deref().map(plain)).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.account_status).collect::<Vec<_>>())
+            .bind(given.names())
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -180,6 +261,16 @@ impl Store {
     pub async fn withdraw(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
         sqlx::query(include_str!("sql/record_withdrawn.sql")).bind(platform).bind(appids).execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// Erases the names of a withdrawn merchant and its failed calls, and answers how many intents stay. `None`: there is no
+    /// such merchant, or it still is authorized, and nothing was erased. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn forget_merchant(&self, platform: PlatformId, appid: &str) -> Result<Option<i64>, StoreError> {
+        let forgotten = sqlx::query_scalar(include_str!("sql/merchant_forget.sql")).bind(platform).bind(appid);
+        Ok(forgotten.fetch_optional(&self.pool).await?)
     }
 
     /// A batch of merchants that WeChat has not been asked about, after `after` in key order.

@@ -50,7 +50,7 @@ impl Store {
     }
 
     /// How many of this binary's migrations the database does not have, or not as this binary knows them.
-    async fn missing_migrations(&self) -> Result<usize, sqlx::Error> {
+    pub(super) async fn missing_migrations(&self) -> Result<usize, sqlx::Error> {
         if !sqlx::query_scalar(include_str!("sql/schema_step_exists.sql")).fetch_one(&self.pool).await? {
             return Ok(MIGRATIONS.iter().count());
         }
@@ -112,7 +112,7 @@ impl Store {
         Ok(sqlx::query_as(include_str!("sql/schema_owner.sql")).fetch_one(&self.pool).await?)
     }
 
-    async fn refuse_newer_schema(&self) -> Result<(), StoreError> {
+    pub(super) async fn refuse_newer_schema(&self) -> Result<(), StoreError> {
         let known: bool = sqlx::query_scalar(include_str!("sql/schema_step_exists.sql")).fetch_one(&self.pool).await?;
         if !known {
             return Ok(());

@@ -10,6 +10,7 @@ pub mod claim;
 #[cfg(feature = "demo")]
 pub mod databases;
 pub mod events;
+pub mod examine;
 pub mod foreign;
 pub mod identity;
 pub mod intend;
@@ -17,6 +18,7 @@ pub mod keys;
 pub mod lease;
 pub mod limits;
 pub mod listing;
+pub mod merchant_list;
 pub mod merchants;
 pub mod migrate;
 pub mod operator;

@@ -196,6 +196,34 @@ impl Store {
         Ok(begun)
     }
 
+    /// Begins a sync that waits for no tick, when the platform's merchants are not known: none has come yet, or the syncs so
+    /// far were interrupted. `true`: there will be none any more. May be repeated, by any number of processes: one of them
+    /// begins it, and another try comes after ten minutes at the earliest.
+    ///
+    /// # Errors
+    /// Postgres did not answer; a run that was begun all the same is interrupted when this process is gone.
+    pub async fn begin_first_sync(
+        &self,
+        platform: PlatformId,
+        deadline: Duration,
+    ) -> Result<(bool, Option<Begun>), StoreError> {
+        const SCHEDULE: &str = "sync";
+        let mut transaction = self.pool.begin().await?;
+        // Its row is there once the schedule was heard.
+        if lock(&mut transaction, platform, SCHEDULE).await?.is_none() {
+            return Ok((false, None));
+        }
+        let (needless, run_id): (bool, Option<Uuid>) = sqlx::query_as(include_str!("sql/run_first_sync.sql"))
+            .bind(Uuid::now_v7())
+            .bind(platform)
+            .bind(deadline.as_secs_f64())
+            .bind(self.process_id)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok((needless, run_id.map(|run_id| Begun { run_id, schedule: SCHEDULE.to_owned() })))
+    }
+
     /// Closes a run that has no coverage, by the process that did its work. `false`: it was closed before. May be repeated.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub struct ViewRows {
 pub struct ViewWish<'a> {
     /// Only rows whose column has this value.
     pub equal: Option<(&'a str, &'a str)>,
+    /// Only rows whose column says nothing.
+    pub null: Option<&'a str>,
     /// Rows at most; `None`: all.
     pub rows_max: Option<i64>,
 }
@@ -138,6 +140,13 @@ impl Store {
             let word = if number == 2 { "where" } else { "and" };
             write!(statement, " {word} {} = cast(${number}::text as {})", quoted(&column.name), column.type_name)
                 .expect("writing to a string cannot fail");
+        }
+        if let Some(name) = wish.null {
+            let Some(column) = catalog.iter().find(|column| column.name == name) else {
+                return Err(StoreError::Inconsistent(format!("the view {view} has no column {name}")));
+            };
+            let word = if wanted.is_empty() { "where" } else { "and" };
+            write!(statement, " {word} {} is null", quoted(&column.name)).expect("writing to a string cannot fail");
         }
         statement.push_str(" limit $1");
         let mut query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(wish.rows_max);

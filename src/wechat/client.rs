@@ -89,6 +89,16 @@ impl Wechat {
         self.timeouts
     }
 
+    /// Asks for the base address and nothing else, without any token, and answers the status of whatever answers. May be
+    /// repeated.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn reachable(&self) -> Result<u16, CallError> {
+        let answer = self.http.get(self.base.clone()).send().await;
+        Ok(answer.map_err(|error| call_error(error, self.timeouts.total))?.status().as_u16())
+    }
+
     /// Makes one call on behalf of a merchant. Not to be repeated blindly when
     /// [`Request::messages_a_person`] holds.
     pub async fn call(&self, token: &SecretString, request: &Request) -> Answer {

@@ -1,17 +1,33 @@
--- merchant_info.sql: what WeChat says about a few merchants, and whose planning must look again.
--- $1 platform, arrays: $2 appid, $3 kind, $4 nickname, $5 principal, $6 permission sets as '49,64', $7 account status
+-- merchant_info.sql: what WeChat says about a few merchants, and whose planning must look again. What the operator's own list
+-- gives, and is known from it, stays as it is.
+-- $1 platform, arrays: $2 appid, $3 kind, $4 nickname, $5 principal, $6 permission sets as '49,64', $7 account status;
+-- $8 the columns that the operator's own list gives
+with said as (
+  select m.appid,
+         case when 'kind' = any ($8) and m.kind <> 'unknown' then m.kind else s.kind end as kind,
+         case when 'nickname' = any ($8) then coalesce(m.nickname, s.nickname) else s.nickname end as nickname,
+         case when 'principal' = any ($8) then coalesce(m.principal, s.principal) else s.principal end as principal,
+         case when 'permission_sets' = any ($8) and m.permission_sets is not null then m.permission_sets
+              else string_to_array(s.sets, ',')::int[] end as permission_sets,
+         case when 'account_status' = any ($8) then coalesce(m.account_status, s.account_status)
+              else s.account_status end as account_status
+    from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
+           as s (appid, kind, nickname, principal, sets, account_status)
+    join merchant m
+      on m.platform_id = $1
+     and m.appid = s.appid
+)
 update merchant m
    set kind = s.kind,
        nickname = s.nickname,
        principal = s.principal,
-       permission_sets = string_to_array(s.sets, ',')::int[],
+       permission_sets = s.permission_sets,
        account_status = s.account_status,
        info_at = clock(),
        plan_stale = m.plan_stale
                  or m.kind <> s.kind
-                 or m.permission_sets is distinct from string_to_array(s.sets, ',')::int[]
+                 or m.permission_sets is distinct from s.permission_sets
                  or m.account_status is distinct from s.account_status
-  from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
-         as s (appid, kind, nickname, principal, sets, account_status)
+  from said s
  where m.platform_id = $1
    and m.appid = s.appid

@@ -49,7 +49,9 @@ with moment as materialized (
          due_since = excluded.due_since,
          outcome = excluded.outcome,
          reason = excluded.reason,
-         recorded_at = coalesce(excluded.recorded_at, i.recorded_at),
+         -- The same bar as before is the same trouble, since the same day.
+         recorded_at = case when i.outcome = 'skipped' and i.reason = excluded.reason then i.recorded_at
+                            else coalesce(excluded.recorded_at, i.recorded_at) end,
          attempts = 0,
          class = null,
          errcode = null,

@@ -170,3 +170,37 @@ async fn own_tokens_are_counted_and_forgotten_whole() {
     assert_eq!(store.own_tokens(1).await.unwrap(), OwnTokens::default());
     assert!(store.own_tokens(2).await.unwrap().ticket, "the other platform's stay");
 }
+
+#[tokio::test]
+async fn a_list_of_merchants_is_read_a_thousand_at_a_time_from_one_snapshot_whatever_happens_to_it_meanwhile() {
+    let database = TestDatabase::new().await;
+    say(
+        &database.pool,
+        "create table public.shops (component text, id text, status smallint, sets jsonb, since bigint);
+         insert into public.shops
+         select 'wxcomponent', 'wxshop' || lpad(n::text, 12, '0'), 18, '[49, 33]', 1700000000 from generate_series(1, 2500) n",
+    )
+    .await;
+    let query = SecretString::from(
+        "select id as authorizer_appid, 'other' as kind, status as account_status, sets as permission_sets,
+                since as auth_time -- shops
+           from public.shops where component = $1",
+    );
+    let list = database.store.merchant_list(&query, "wxcomponent").await.unwrap();
+    assert_eq!(list.given().names(), ["kind", "permission_sets", "account_status"]);
+    let mut pages = list.pages("wxcomponent").await.unwrap();
+    let first = pages.next().await.unwrap().unwrap();
+    say(&database.pool, "delete from public.shops").await;
+    let mut named: std::collections::BTreeSet<String> = first.rows.iter().map(|row| row.appid.clone()).collect();
+    let mut sizes = vec![first.rows.len()];
+    let row = &first.rows[0];
+    assert_eq!((row.account_status, row.permission_sets.clone()), (Some(18), Some(vec![49, 33])));
+    assert_eq!(row.authorized_at.map(|at| at.timestamp()), Some(1_700_000_000));
+    while let Some(page) = pages.next().await.unwrap() {
+        sizes.push(page.rows.len());
+        named.extend(page.rows.into_iter().map(|row| row.appid));
+    }
+    assert_eq!((sizes, named.len()), (vec![1000, 1000, 500], 2500));
+    let mut elsewhere = list.pages("wxanother").await.unwrap();
+    assert!(elsewhere.next().await.unwrap().is_none());
+}

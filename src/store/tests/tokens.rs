@@ -235,7 +235,7 @@ async fn a_few_merchants_are_odd_for_a_day_and_many_are_not() {
 }
 
 async fn attention(store: &Store, why: &str) -> Vec<(String, String)> {
-    let wish = ViewWish { equal: Some(("why", why)), rows_max: None };
+    let wish = ViewWish { equal: Some(("why", why)), ..ViewWish::default() };
     let rows = store.read_view("attention", wish).await.unwrap().unwrap();
     let place = |name: &str| rows.columns.iter().position(|column| column.name == name).unwrap();
     let cell = |row: &[Option<String>], name: &str| row[place(name)].clone().unwrap_or_default();

@@ -96,7 +96,7 @@ async fn a_process_that_claimed_shows_when() {
     store.beat(Some(claimed_at)).await.unwrap();
     store.beat(None).await.unwrap();
     let id = store.process_id().to_string();
-    let own = ViewWish { equal: Some(("process_id", &id)), rows_max: None };
+    let own = ViewWish { equal: Some(("process_id", &id)), ..ViewWish::default() };
     let rows = store.read_view("processes", own).await.unwrap().unwrap();
     let cell = |name: &str| rows.rows[0][rows.columns.iter().position(|column| column.name == name).unwrap()].clone();
     assert_eq!(cell("alive").as_deref(), Some("true"));

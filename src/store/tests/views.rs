@@ -86,7 +86,7 @@ async fn each_trouble_stands_in_attention_once_with_what_to_do() {
 #[tokio::test]
 async fn a_blocked_link_says_what_the_runbook_says() {
     let (database, _) = seeded().await;
-    let blocked = ViewWish { equal: Some(("why", "link_blocked")), rows_max: None };
+    let blocked = ViewWish { equal: Some(("why", "link_blocked")), ..ViewWish::default() };
     let said = column(&database.store, "attention", blocked, "what_en").await;
     let row = crate::domain::errcode::lookup(crate::domain::Endpoint::WxampLink, 89_010).unwrap();
     assert_eq!(said, [Some(row.remedy_en.to_owned())]);
@@ -95,7 +95,7 @@ async fn a_blocked_link_says_what_the_runbook_says() {
 #[tokio::test]
 async fn a_lost_ask_leaves_attention_when_the_phone_is_bound_afterwards() {
     let (database, _) = seeded().await;
-    let lost = ViewWish { equal: Some(("why", "ask_unknown")), rows_max: None };
+    let lost = ViewWish { equal: Some(("why", "ask_unknown")), ..ViewWish::default() };
     assert_eq!(column(&database.store, "attention", lost, "subject").await.len(), 1);
     say(&database.pool, "update phone set state = 'bound', bound_at = clock() where appid = 'wxmini1'").await;
     assert_eq!(column(&database.store, "attention", lost, "subject").await.len(), 0);
@@ -151,11 +151,11 @@ async fn hostile_names_and_values_reach_no_statement() {
     let store = &database.store;
     let hostile = "runs\"; drop schema wxpatrol cascade; --";
     assert_eq!(store.read_view(hostile, ViewWish::default()).await.unwrap(), None);
-    let column = ViewWish { equal: Some((hostile, "x")), rows_max: None };
+    let column = ViewWish { equal: Some((hostile, "x")), ..ViewWish::default() };
     assert!(store.read_view("runs", column).await.is_err());
-    let value = ViewWish { equal: Some(("state", hostile)), rows_max: None };
+    let value = ViewWish { equal: Some(("state", hostile)), ..ViewWish::default() };
     assert_eq!(store.read_view("runs", value).await.unwrap().unwrap().rows.len(), 0);
-    let no_uuid = ViewWish { equal: Some(("run_id", "x")), rows_max: None };
+    let no_uuid = ViewWish { equal: Some(("run_id", "x")), ..ViewWish::default() };
     assert!(matches!(store.read_view("runs", no_uuid).await, Err(crate::store::StoreError::Data(_))));
     assert!(store.views().await.unwrap().len() >= 14, "every view is still there");
 }
@@ -163,7 +163,11 @@ async fn hostile_names_and_values_reach_no_statement() {
 #[tokio::test]
 async fn cells_have_the_kind_of_their_column() {
     let (database, _) = seeded().await;
-    let run = ViewWish { equal: Some(("run_id", "00000000-0000-0000-0000-00000000000a")), rows_max: Some(1) };
+    let run = ViewWish {
+        equal: Some(("run_id", "00000000-0000-0000-0000-00000000000a")),
+        rows_max: Some(1),
+        ..ViewWish::default()
+    };
     let coverage = database.store.read_view("coverage", run).await.unwrap().unwrap();
     let cell = |name: &str| {
         let place = coverage.columns.iter().position(|column| column.name == name).unwrap();
@@ -187,8 +191,8 @@ async fn reports_and_status_are_tables_of_what_the_views_say() {
     assert_eq!(report::runs(store, None, 5).await.unwrap().rows.len(), 1);
     let run = uuid::Uuid::from_u128(10);
     assert_eq!(report::coverage_of(store, run).await.unwrap().rows.len(), 2);
-    let tables = report::merchant(store, "wxmini1").await.unwrap();
-    assert_eq!(tables.len(), 8);
+    let tables = report::merchant(store, None, "wxmini1").await.unwrap().unwrap();
+    assert_eq!(tables.len(), 11);
     let counts: Vec<usize> =
         status::status(store, None).await.unwrap().iter().map(|(_, table)| table.rows.len()).collect();
     // Platform; no open run; one schedule; three kinds; five checks; this process; the closed endpoint.

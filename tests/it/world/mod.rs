@@ -202,8 +202,8 @@ impl World {
     /// Merchants from the simulated WeChat's list.
     pub async fn sync(&self) -> Synced {
         let app = self.app().await;
-        let Ready { platform, wire, .. } = app.ready().await.unwrap();
-        let sync = Sync { store: app.store.clone(), wire, platform, stop: CancellationToken::new() };
+        let Ready { platform, wire, source, .. } = app.ready().await.unwrap();
+        let sync = Sync { store: app.store.clone(), wire, platform, source, stop: CancellationToken::new() };
         let synced = sync.run().await.unwrap();
         app.store.close().await;
         synced

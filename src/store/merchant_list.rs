@@ -1,0 +1,415 @@
+//! The list of merchants in a table or view of the provider's own, read through a query of the operator's
+//! (`WXPATROL_MERCHANT_SQL`), so that nothing is kept twice.
+//!
+//! As with tokens ([`super::foreign`]) the query is the operator's own text, in a transaction that can only read, on a
+//! connection that logs no statements and searches where the role's own would; nothing of its text or its values is ever
+//! part of an error. It is read page by page through a cursor: one snapshot, however long the list is, in bounded memory.
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, FromRow, PgConnection,
+    SqlSafeStr as _, Statement as _, TypeInfo as _, postgres::PgTypeInfo,
+};
+
+use super::{
+    Store,
+    foreign::{self, TEXT_TYPES},
+    merchants::MerchantRow,
+};
+use crate::domain::{Kind, appid::appid};
+
+/// How long one page may take; the first may have to sort the whole list.
+const TIMEOUT_MS: u32 = 60_000;
+/// How long the trial at the start may take. A list that takes longer is not refused for that.
+const TRIAL_TIMEOUT_MS: u32 = 5_000;
+const LOCK_TIMEOUT_MS: u32 = 2_000;
+/// A process that stopped in mid-list does not hold its snapshot for ever.
+const IDLE_TIMEOUT_MS: u32 = 600_000;
+
+const NUMBER_TYPES: [&str; 3] = ["INT2", "INT4", "INT8"];
+const SET_TYPES: [&str; 9] = ["INT2[]", "INT4[]", "INT8[]", "TEXT[]", "VARCHAR[]", "TEXT", "VARCHAR", "JSON", "JSONB"];
+const INSTANT_TYPES: [&str; 3] = ["TIMESTAMPTZ", "INT4", "INT8"];
+
+/// What a column of the query is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Appid,
+    Kind,
+    Nickname,
+    Principal,
+    PermissionSets,
+    AccountStatus,
+    AuthorizedAt,
+    /// Which platform it is of: the query knows that by its `$1`.
+    Component,
+}
+
+impl Field {
+    /// WeChat's own names are understood as well.
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "appid" | "authorizer_appid" => Self::Appid,
+            "kind" => Self::Kind,
+            "nickname" | "nick_name" => Self::Nickname,
+            "principal" | "principal_name" => Self::Principal,
+            "permission_sets" => Self::PermissionSets,
+            "account_status" => Self::AccountStatus,
+            "authorized_at" | "auth_time" => Self::AuthorizedAt,
+            "component_appid" => Self::Component,
+            _ => return None,
+        })
+    }
+
+    /// The types that it may have, and how they are called to a person.
+    fn types(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Self::Appid | Self::Kind | Self::Nickname | Self::Principal | Self::Component => (&TEXT_TYPES, "text"),
+            Self::PermissionSets => (&SET_TYPES, "an array of numbers, or text such as 49;33"),
+            Self::AccountStatus => (&NUMBER_TYPES, "a whole number"),
+            Self::AuthorizedAt => (&INSTANT_TYPES, "timestamptz, or a Unix time in seconds"),
+        }
+    }
+
+    /// The column as it is read, whatever its type.
+    fn cast(self, name: &str, type_name: &str) -> String {
+        let name = format!("q.\"{}\"", name.replace('"', "\"\""));
+        match self {
+            Self::AccountStatus => format!("{name}::int8"),
+            Self::AuthorizedAt if type_name == "TIMESTAMPTZ" => format!("extract(epoch from {name})::float8"),
+            Self::AuthorizedAt => format!("{name}::float8"),
+            Self::Appid | Self::Kind | Self::Nickname | Self::Principal | Self::PermissionSets | Self::Component => {
+                format!("{name}::text")
+            }
+        }
+    }
+}
+
+/// Which columns about a merchant the query gives: WeChat is asked about the others alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The kind of account.
+    pub kind: bool,
+    /// The name.
+    pub nickname: bool,
+    /// The legal entity.
+    pub principal: bool,
+    /// The granted permission sets.
+    pub permission_sets: bool,
+    /// WeChat's account_status.
+    pub account_status: bool,
+}
+
+impl Given {
+    /// Whether nothing is left that WeChat would have to be asked about.
+    #[must_use]
+    pub fn everything(self) -> bool {
+        self.kind && self.nickname && self.principal && self.permission_sets && self.account_status
+    }
+
+    /// The names of the columns that are given, as the table of merchants has them.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        [
+            ("kind", self.kind),
+            ("nickname", self.nickname),
+            ("principal", self.principal),
+            ("permission_sets", self.permission_sets),
+            ("account_status", self.account_status),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
+    }
+}
+
+/// A query that lists merchants and has been looked at. Clones are the same list.
+#[derive(Clone)]
+pub struct MerchantList {
+    store: Store,
+    /// The query in its casts.
+    statement: SecretString,
+    given: Given,
+}
+
+impl std::fmt::Debug for MerchantList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MerchantList").field("given", &self.given).finish_non_exhaustive()
+    }
+}
+
+/// A list that is being read: one snapshot of it, until this is dropped.
+pub struct MerchantPages {
+    connection: PgConnection,
+}
+
+/// Some merchants of the list.
+#[derive(Debug, Default)]
+pub struct MerchantPage {
+    /// Those that can be kept.
+    pub rows: Vec<MerchantRow>,
+    /// Rows that name no merchant: without an appid, or with a text that is none.
+    pub nameless: u64,
+    /// Values that were left out because they can not be read, such as a kind that is none.
+    pub unreadable: u64,
+}
+
+#[derive(FromRow)]
+struct Listed {
+    appid: Option<String>,
+    kind: Option<String>,
+    nickname: Option<String>,
+    principal: Option<String>,
+    permission_sets: Option<String>,
+    account_status: Option<i64>,
+    authorized_at: Option<f64>,
+}
+
+impl Store {
+    /// Looks at a query that lists merchants, of which `$1` is the component's appid: whether Postgres can prepare it, its
+    /// columns are right, and the role may read what it reads. May be repeated.
+    ///
+    /// # Errors
+    /// The sentence that says what is wrong with it, for the person who wrote it.
+    pub async fn merchant_list(&self, query: &SecretString, component_appid: &str) -> Result<MerchantList, String> {
+        let mut connection =
+            self.merchant_connection(TRIAL_TIMEOUT_MS).await.map_err(|error| foreign::unprepared(&error))?;
+        let text = [PgTypeInfo::with_name("TEXT")];
+        let raw = AssertSqlSafe(query.expose_secret()).into_sql_str();
+        let prepared = connection.prepare_with(raw, &text).await.map_err(|error| foreign::unprepared(&error))?;
+        let columns: Vec<(&str, &str)> =
+            prepared.columns().iter().map(|column| (column.name(), column.type_info().name())).collect();
+        let (given, casts) = columns_of(&columns)?;
+        // Rights, and whether it writes, are looked at only when it runs.
+        let begun = connection.execute(include_str!("sql/foreign_begin.sql")).await;
+        let tried = match begun {
+            Ok(_) => {
+                let tried = sqlx::query(AssertSqlSafe(query.expose_secret())).bind(component_appid);
+                tried.fetch_optional(&mut connection).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        match tried {
+            Err(error) if matches!(foreign::code(&error).as_deref(), Some("42501" | "25006")) => {
+                return Err(foreign::said(&error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        connection.close().await.ok();
+        let statement = format!(
+            "declare merchant_list no scroll cursor for select {} from (\n{}\n) q",
+            casts.join(", "),
+            query.expose_secret()
+        );
+        let list = MerchantList { store: self.clone(), statement: SecretString::from(statement), given };
+        // Columns that can not be cast, and a query that is more than one, show only in this form.
+        match list.pages(component_appid).await {
+            Ok(_) => Ok(list),
+            Err(Unlisted { fault, passing: false }) => Err(fault),
+            Err(Unlisted { passing: true, .. }) => Ok(list),
+        }
+    }
+
+    async fn merchant_connection(&self, timeout_ms: u32) -> Result<PgConnection, sqlx::Error> {
+        let options =
+            (*self.plain).clone().application_name("wxpatrol-merchants").disable_statement_logging().options([
+                ("default_transaction_read_only", "on".to_owned()),
+                ("statement_timeout", timeout_ms.to_string()),
+                ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
+                ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS.to_string()),
+            ]);
+        options.connect().await
+    }
+}
+
+/// The list could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct Unlisted {
+    /// Half a sentence that repeats no value.
+    fault: String,
+    /// Whether it may pass by itself: a lock, a time-out, a Postgres that is away.
+    passing: bool,
+}
+
+impl Unlisted {
+    fn of(error: &sqlx::Error) -> Self {
+        let code = foreign::code(error);
+        // 55: a lock; 57: cancelled or shut down; 53: out of something; 08 and none: no connection.
+        let passing =
+            code.as_deref().is_none_or(|code| ["55", "57", "53", "08"].contains(&code.get(..2).unwrap_or("")));
+        let fault = match code.as_deref() {
+            Some("57014") => format!("took longer than {} s for a thousand merchants", TIMEOUT_MS / 1000),
+            Some("42501" | "25006" | "55P03") | None => foreign::said(error),
+            Some(_) => foreign::unprepared(error),
+        };
+        Self { fault, passing }
+    }
+}
+
+/// What the columns give, and each of them as it is read.
+fn columns_of(columns: &[(&str, &str)]) -> Result<(Given, Vec<String>), String> {
+    let mut found: Vec<(Field, &str, &str)> = Vec::new();
+    for (name, type_name) in columns {
+        let Some(field) = Field::of(name) else {
+            return Err(format!(
+                "gives a column {name:?}, which means nothing here: the columns are appid, kind, nickname, principal, \
+                 permission_sets, account_status, authorized_at (name yours so with `as`, and leave out the others)"
+            ));
+        };
+        if found.iter().any(|(known, ..)| *known == field) {
+            return Err(format!("gives the column {name} twice"));
+        }
+        let (types, wanted) = field.types();
+        if field == Field::AuthorizedAt && *type_name == "TIMESTAMP" {
+            return Err(format!(
+                "its column {name} must be timestamptz: a timestamp does not say in which zone it is (write `{name} at time \
+                 zone 'Asia/Shanghai' as {name}`)"
+            ));
+        }
+        if !types.contains(type_name) {
+            return Err(format!("its column {name} must be {wanted}, and not {type_name}"));
+        }
+        found.push((field, name, type_name));
+    }
+    if !found.iter().any(|(field, ..)| *field == Field::Appid) {
+        return Err("gives no column appid: name the merchants' appids so with `as appid`".to_owned());
+    }
+    let has = |field| found.iter().any(|(known, ..)| *known == field);
+    let cast = |field, none: &str, name: &str| {
+        let cast = found.iter().find(|(known, ..)| *known == field);
+        let cast = cast.map_or_else(|| none.to_owned(), |(field, name, type_name)| field.cast(name, type_name));
+        format!("{cast} as {name}")
+    };
+    let given = Given {
+        kind: has(Field::Kind),
+        nickname: has(Field::Nickname),
+        principal: has(Field::Principal),
+        permission_sets: has(Field::PermissionSets),
+        account_status: has(Field::AccountStatus),
+    };
+    let casts = [
+        (Field::Appid, "null::text", "appid"),
+        (Field::Kind, "null::text", "kind"),
+        (Field::Nickname, "null::text", "nickname"),
+        (Field::Principal, "null::text", "principal"),
+        (Field::PermissionSets, "null::text", "permission_sets"),
+        (Field::AccountStatus, "null::int8", "account_status"),
+        (Field::AuthorizedAt, "null::float8", "authorized_at"),
+    ];
+    Ok((given, casts.map(|(field, none, name)| cast(field, none, name)).into()))
+}
+
+impl MerchantList {
+    /// Which columns it gives.
+    #[must_use]
+    pub fn given(&self) -> Given {
+        self.given
+    }
+
+    /// Begins to read the merchants of a platform.
+    ///
+    /// # Errors
+    /// What the list fails with.
+    pub async fn pages(&self, component_appid: &str) -> Result<MerchantPages, Unlisted> {
+        let opened = async {
+            let mut connection = self.store.merchant_connection(TIMEOUT_MS).await?;
+            connection.execute(include_str!("sql/foreign_begin.sql")).await?;
+            let statement = AssertSqlSafe(self.statement.expose_secret());
+            sqlx::query(statement).bind(component_appid).execute(&mut connection).await?;
+            Ok(MerchantPages { connection })
+        };
+        opened.await.map_err(|error: sqlx::Error| Unlisted::of(&error))
+    }
+}
+
+impl MerchantPages {
+    /// The next merchants, in the query's own order; `None`: the list is read to its end.
+    ///
+    /// # Errors
+    /// What the list fails with; it can not be read on.
+    pub async fn next(&mut self) -> Result<Option<MerchantPage>, Unlisted> {
+        let listed: Vec<Listed> = sqlx::query_as(include_str!("sql/merchant_list_page.sql"))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| Unlisted::of(&error))?;
+        if listed.is_empty() {
+            return Ok(None);
+        }
+        let mut page = MerchantPage::default();
+        for row in listed {
+            match row.appid.as_deref().map(appid) {
+                Some(Ok(appid)) => {
+                    let (row, unreadable) = row.read(appid);
+                    page.unreadable += unreadable;
+                    page.rows.push(row);
+                }
+                Some(Err(_)) | None => page.nameless += 1,
+            }
+        }
+        Ok(Some(page))
+    }
+
+    /// Ends the reading in order. Dropping it does too, a moment later.
+    pub async fn close(self) {
+        self.connection.close().await.ok();
+    }
+}
+
+impl Listed {
+    /// The merchant, and how many of its values can not be read.
+    fn read(self, appid: String) -> (MerchantRow, u64) {
+        let mut unreadable = 0;
+        let mut fault = || unreadable += 1;
+        let filled = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let kind = filled(self.kind).and_then(|word| word.parse::<Kind>().map_err(|_| fault()).ok());
+        let permission_sets = filled(self.permission_sets).and_then(|text| {
+            sets(&text).or_else(|| {
+                fault();
+                None
+            })
+        });
+        let account_status = self.account_status.and_then(|status| i32::try_from(status).map_err(|_| fault()).ok());
+        let authorized_at = self.authorized_at.and_then(|secs| {
+            #[expect(clippy::cast_possible_truncation, reason = "what is out of bounds is no instant, and left out")]
+            let instant = secs.is_finite().then(|| chrono::DateTime::from_timestamp(secs as i64, 0)).flatten();
+            if instant.is_none() {
+                fault();
+            }
+            instant
+        });
+        let row = MerchantRow {
+            appid,
+            kind: kind.filter(|kind| *kind != Kind::Unknown),
+            nickname: filled(self.nickname),
+            principal: filled(self.principal),
+            permission_sets,
+            account_status,
+            authorized_at,
+            refresh_token: None,
+            refresh_read_at: None,
+        };
+        (row, unreadable)
+    }
+}
+
+/// Permission sets as an array's, a JSON array's or a list's text has them; none at all is an empty list, and no fault.
+fn sets(text: &str) -> Option<Vec<i32>> {
+    let separates = |letter: char| letter.is_whitespace() || "{}[],;\"'".contains(letter);
+    text.split(separates).filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permission_sets_are_read_however_they_are_written() {
+        for text in ["{33,49}", "[33, 49]", "33;49", "33 49", "[\"33\", \"49\"]", "{\"33\",\"49\"}"] {
+            assert_eq!(sets(text), Some(vec![33, 49]), "{text}");
+        }
+        assert_eq!(sets("{}"), Some(Vec::new()));
+        for text in ["all", "{33,x}", "33.5", "99999999999"] {
+            assert_eq!(sets(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+-- merchants_keep_listed.sql: merchants from the operator's own list. Null fields leave what is known alone. Who withdrew by
+-- WeChat's own word (an event, 61003) stays so while the list goes on to name it, unless it authorized later, or the list
+-- says nothing of when and a week has passed: then it is tried again. Who was withdrawn for its absence is back.
+-- $1 platform, arrays: $2 appid, $3 kind, $4 nickname, $5 principal, $6 permission sets as '49,64', $7 account status,
+-- $8 authorized at; $9 whether the list says everything that WeChat would be asked about. Rows are written in key order.
+insert into merchant as m (platform_id, appid, kind, nickname, principal, permission_sets, account_status, authorized_at,
+                           listed_at, info_at)
+select $1, s.appid, coalesce(s.kind, 'unknown'), s.nickname, s.principal, string_to_array(s.sets, ',')::int[],
+       s.account_status, s.authorized_at, clock(), case when $9 and s.kind is not null then clock() end
+  from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::timestamptz[])
+         as s (appid, kind, nickname, principal, sets, account_status, authorized_at)
+ order by s.appid
+on conflict (platform_id, appid) do update
+   set kind = case when excluded.kind = 'unknown' then m.kind else excluded.kind end,
+       nickname = coalesce(excluded.nickname, m.nickname),
+       principal = coalesce(excluded.principal, m.principal),
+       permission_sets = coalesce(excluded.permission_sets, m.permission_sets),
+       account_status = coalesce(excluded.account_status, m.account_status),
+       authorized_at = coalesce(excluded.authorized_at, m.authorized_at),
+       listed_at = excluded.listed_at,
+       absent_passes = 0,
+       withdrawn_at = null,
+       info_at = case when excluded.info_at is not null then excluded.info_at
+                      when m.withdrawn_at is not null or excluded.authorized_at > m.authorized_at then null
+                      else m.info_at end,
+       plan_stale = m.plan_stale
+                 or m.withdrawn_at is not null
+                 or coalesce(excluded.authorized_at > m.authorized_at, false)
+                 or excluded.kind not in ('unknown', m.kind)
+                 or excluded.permission_sets is not null and excluded.permission_sets is distinct from m.permission_sets
+                 or excluded.account_status is not null and excluded.account_status is distinct from m.account_status
+ where m.withdrawn_at is null
+    or m.absent_passes >= 2
+    or excluded.authorized_at > m.withdrawn_at
+    or excluded.authorized_at is null and m.withdrawn_at < clock() - interval '7 days'

@@ -1,0 +1,269 @@
+//! `sync`: who authorized the platform, and what WeChat says about each; what follows for who may not be patrolled.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use nix::sys::signal::Signal;
+use wxpatrol::{
+    domain::CheckName,
+    simulate::{Endpoint, Oddity, Plan, Rule},
+};
+
+use crate::world::{World, plan, until};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const PHONE: &[CheckName] = &[CheckName::Phone];
+
+/// Nothing rings but the nightly sync.
+fn nightly(world: World) -> World {
+    world.unattended_without_schedules().with("WXPATROL_SCHEDULE_SYNC", "30 2 * * *")
+}
+
+#[tokio::test]
+async fn a_sync_that_was_killed_goes_on_where_it_stopped_and_asks_about_nobody_again() {
+    let world = World::new(plan(420, 0)).await;
+    // The second batch of infos never ends by itself.
+    let known = world.wechat.merchants();
+    for merchant in &known[200..420] {
+        world.wechat.script(Rule::new(Oddity::Hang).of(&merchant.appid).on(Endpoint::ApiGetAuthorizerInfo)).unwrap();
+    }
+    let sync = world.spawn(&["sync"]);
+    world.until("select count(*) = 200 from wxpatrol_data.merchant where info_at is not null").await;
+    until("infos are under way", async || world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo) > 200).await;
+    assert!(sync.killed().await);
+    world.wechat.clear_script();
+    let asked = world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo);
+    let ended = world.program(&["sync"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert!(ended.stderr.contains("420 merchants listed, 220 informed"), "{}", ended.stderr);
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo), asked + 220);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where info_at is null").await, 0);
+}
+
+#[tokio::test]
+async fn a_platform_whose_merchants_are_not_known_is_synced_at_once_by_one_of_two_processes() {
+    let world = World::several(plan(3, 1), vec![plan(5, 1).as_platform(1), plan(2, 1).as_platform(2)]).await;
+    let world = nightly(world);
+    // One that is only to have its phones read is left to that.
+    world.add(&world.others[1], &["--schedules", "phone"]).await;
+    let processes = [world.spawn(&["run"]), world.spawn(&["run"])];
+    let synced = |platform: &str, merchants: u32| {
+        format!(
+            "select count(*) = {merchants} and bool_and(m.info_at is not null) and
+                    (select count(*) = 1 and bool_and(r.state = 'complete')
+                       from wxpatrol_data.run r where r.platform_id = min(p.platform_id) and r.schedule = 'sync')
+               from wxpatrol_data.platform p join wxpatrol_data.merchant m using (platform_id)
+              where p.component_appid = '{platform}'"
+        )
+    };
+    world.until(&synced(&world.wechat.plan().component_appid, 4)).await;
+    // The same for one that comes while they run.
+    world.add(&world.others[0], &[]).await;
+    world.until(&synced(&world.others[0].plan().component_appid, 6)).await;
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), 1);
+    assert_eq!(world.others[0].arrived(Endpoint::ApiGetAuthorizerList), 1);
+    assert_eq!(world.others[1].arrived(Endpoint::ApiGetAuthorizerList), 0);
+    for process in processes {
+        process.signal(Signal::SIGTERM);
+        assert_eq!(process.ended().await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_first_sync_that_fails_is_tried_again_after_ten_minutes_and_one_that_is_off_or_paused_never() {
+    let world = nightly(World::new(plan(3, 1)).await);
+    let (store, platform) = (&world.database.store, world.platform().await);
+    let (now, none) = (store.read_clock().await.unwrap(), Duration::from_secs(3600));
+    assert_eq!(store.begin_first_sync(platform, none).await.unwrap(), (false, None), "the schedule was never heard");
+    store.mark(platform, "sync", "30 2 * * * Asia/Shanghai").await.unwrap();
+    let begin = async || store.begin_first_sync(platform, none).await.unwrap();
+    let targets = [wxpatrol::store::operator::HoldTarget { schedule: Some("sync".to_owned()), ..Default::default() }];
+    store.pause(platform, &targets, None, None, "test").await.unwrap();
+    assert_eq!(begin().await, (false, None), "it is paused");
+    store.resume(platform, &targets, None, "test").await.unwrap();
+    let (needless, begun) = begin().await;
+    let begun = begun.expect("nobody is known");
+    assert!(!needless);
+    assert_eq!(begin().await, (false, None), "one is under way");
+    let interrupted = wxpatrol::store::runs::RunState::Interrupted;
+    assert!(store.end_run(begun.run_id, interrupted, Some("WeChat was away")).await.unwrap());
+    assert_eq!(begin().await, (false, None), "not so soon");
+    world.database.advance(Duration::from_secs(601)).await;
+    // Some are known since, and not all.
+    let row = wxpatrol::store::merchants::MerchantRow { appid: Plan::mini_program(0), ..Default::default() };
+    store.keep_merchants(platform, &[row], true).await.unwrap();
+    let begun = begin().await.1.expect("ten minutes are over");
+    assert!(store.end_run(begun.run_id, wxpatrol::store::runs::RunState::Complete, None).await.unwrap());
+    assert_eq!(begin().await, (true, None), "from now on it waits for its tick");
+    assert!(store.read_clock().await.unwrap() > now);
+}
+
+#[tokio::test]
+async fn a_merchant_without_the_permission_set_is_skipped_with_the_date_until_its_authorization_changes() {
+    let world = World::new(plan(3, 0)).await;
+    let appid = Plan::mini_program(0);
+    world.wechat.set_permission_sets(&appid, &[18, 33]).unwrap();
+    world.sync().await;
+    let since = "select since::text from wxpatrol.attention where why = 'permission'";
+    let reason = format!("select reason from wxpatrol_data.item where appid = '{appid}' and check_name = 'phone'");
+    world.once_of(PHONE).await.assert_complete();
+    let first = world.texts(since).await;
+    assert_eq!((first.len(), world.texts(&reason).await), (1, vec!["permission".to_owned()]));
+    // Days later, and looked at again for another cause, it is the same trouble since the same day.
+    world.pass(3 * DAY).await;
+    world.wechat.set_account_status(&appid, 18).unwrap();
+    world.sync().await;
+    let ran = world.once_of(PHONE).await;
+    assert_eq!(ran.of(CheckName::Phone).reasons.0["skipped"]["permission"], 1, "{ran:?}");
+    assert_eq!(world.texts(since).await, first);
+    assert!(!world.wechat.answered_well(Endpoint::Checkmobile).contains(&appid));
+    world.wechat.set_permission_sets(&appid, &[18, 33, 64]).unwrap();
+    world.pass(DAY).await;
+    world.sync().await;
+    world.once_of(PHONE).await.assert_complete();
+    assert!(world.wechat.answered_well(Endpoint::Checkmobile).contains(&appid), "64 opens it as 49 does");
+    assert!(world.texts(since).await.is_empty());
+}
+
+#[tokio::test]
+async fn frozen_banned_and_cancelled_merchants_are_skipped_until_their_account_is_well_again() {
+    let world = World::new(plan(5, 0)).await;
+    let troubled: Vec<String> = (0..3).map(Plan::mini_program).collect();
+    for (appid, status) in troubled.iter().zip([14, 16, 19]) {
+        world.wechat.set_account_status(appid, status).unwrap();
+    }
+    world.sync().await;
+    let ran = world.once_of(PHONE).await;
+    ran.assert_complete();
+    assert_eq!(ran.of(CheckName::Phone).reasons.0["skipped"]["account_status"], 3, "{ran:?}");
+    let named = "select subject from wxpatrol.attention where why = 'account_status' and since is not null order by 1";
+    assert_eq!(world.texts(named).await, troubled);
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 2, "nobody in trouble is called");
+    for appid in &troubled {
+        world.wechat.set_account_status(appid, 1).unwrap();
+    }
+    world.pass(DAY).await;
+    world.sync().await;
+    world.once_of(PHONE).await.assert_complete();
+    let done: BTreeSet<String> = world.wechat.answered_well(Endpoint::Checkmobile).into_iter().collect();
+    assert_eq!(done.len(), 5);
+    assert!(world.texts(named).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_age_of_the_ticket_stands_in_status_and_in_attention_hours_before_it_dies() {
+    let world = World::synced(plan(1, 1)).await.without("WXPATROL_VERIFY_TICKET");
+    let why = "select why from wxpatrol.attention where why like 'ticket%'";
+    let age = async || {
+        let status = world.program(&["status", "--json"]).await;
+        let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+        let row = &status["platforms"][0];
+        (row["ticket_age"].as_str().unwrap().split(' ').next().unwrap().to_owned(), row["attention"].as_u64().unwrap())
+    };
+    assert!(world.texts(why).await.is_empty());
+    assert_eq!(age().await.1, 0);
+    for (hours, shown, said) in [(2, "2h", "ticket_old"), (9, "11h", "ticket_expiring")] {
+        world.database.advance(Duration::from_secs(hours * 3600)).await;
+        assert_eq!(world.texts(why).await, [said]);
+        assert_eq!(age().await, (shown.to_owned(), 1));
+    }
+    let advice =
+        "select what_en from wxpatrol.attention where why = 'ticket_expiring' and what_zh <> '' and since is not null";
+    assert!(world.texts(advice).await[0].contains("it dies after twelve"));
+}
+
+#[tokio::test]
+async fn a_wrong_secret_halts_the_run_with_one_sentence_that_names_what_to_do() {
+    let world = World::synced(plan(2, 0)).await;
+    world.wechat.expire_all_tokens();
+    sqlx::raw_sql("update wxpatrol_data.credential set access_sealed = null, access_expires_at = null")
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    let ended = world
+        .program_with(&[("WXPATROL_COMPONENT_APPSECRET", "fake-but-wrong")], &["--once", "--check", "phone"])
+        .await;
+    assert_eq!(ended.code, Some(3), "{}", ended.everything());
+    let said: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("wxpatrol: ")).collect();
+    assert_eq!(said.len(), 1, "{}", ended.stderr);
+    assert!(said[0].starts_with("wxpatrol: halted: ") && said[0].contains("secret"), "{said:?}");
+    assert!(!ended.everything().contains("fake-but-wrong"), "{}", ended.everything());
+}
+
+#[tokio::test]
+async fn a_merchant_that_wechat_s_list_names_no_more_is_withdrawn_after_two_complete_passes_and_not_after_one() {
+    let world = World::new(plan(510, 0)).await;
+    let synced = world.sync().await;
+    assert_eq!((synced.listed, synced.complete, synced.informed), (510, true, 510));
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), 2, "510 merchants are two pages");
+    let gone = Plan::mini_program(7);
+    world.wechat.withdraw(&gone).unwrap();
+    let withdrawn = "select appid from wxpatrol_data.merchant where withdrawn_at is not null";
+    assert_eq!(world.sync().await.withdrawn, 0);
+    // Passes that do not come to their end, one before the first page and one after it, are none.
+    for pages in [0, 1] {
+        let listed = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
+        let odd = Rule::new(Oddity::Errcode(-1)).on(Endpoint::ApiGetAuthorizerList);
+        if pages == 1 {
+            // The first call is answered late, and well.
+            let late = Rule::new(Oddity::DelayMs(1)).on(Endpoint::ApiGetAuthorizerList);
+            world.wechat.script(late.times(1)).unwrap();
+        }
+        world.wechat.script(odd.times(3)).unwrap();
+        let ended = world.program(&["sync"]).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.everything());
+        assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), listed + pages + 3);
+        assert!(world.texts(withdrawn).await.is_empty());
+    }
+    assert_eq!(world.sync().await.withdrawn, 1);
+    assert_eq!(world.texts(withdrawn).await, std::slice::from_ref(&gone));
+    let tokens = format!(
+        "select count(refresh_sealed) + count(access_sealed) from wxpatrol_data.credential where appid = '{gone}'"
+    );
+    assert_eq!(world.count(&tokens).await, 0);
+    world.wechat.authorize(&gone).unwrap();
+    world.sync().await;
+    assert!(world.texts(withdrawn).await.is_empty());
+    assert_eq!(world.count(&tokens).await, 1);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_on_the_allow_list_stands_in_attention_as_wechat_named_it() {
+    let world = World::synced(plan(4, 0)).await;
+    world.wechat.script(Rule::new(Oddity::Errcode(61004))).unwrap();
+    let ended = world.program(&["--once", "--check", "phone"]).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.everything());
+    assert!(ended.stderr.contains("192.0.2.1"), "{}", ended.stderr);
+    let told = "select concat_ws(' | ', errcode, actor, detail) from wxpatrol.attention
+                 where why = 'halted' and since is not null and what_zh like '%白名单%' and what_en like '%allow list%'";
+    let told = world.texts(told).await;
+    assert!(told.len() == 1 && told[0].starts_with("61004 | ") && told[0].contains("192.0.2.1"), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_official_account_without_its_set_invites_nobody_until_it_grants_it() {
+    let world = World::new(plan(2, 1)).await;
+    let (account, program) = crate::world::pair(0, 0);
+    world.wechat.set_permission_sets(&account, &[49]).unwrap();
+    world.sync().await;
+    world.want(&[(account.clone(), program.clone())]).await;
+    let ran = world.once_of(&[CheckName::Links, CheckName::Invite]).await;
+    ran.assert_complete();
+    for check in [CheckName::Links, CheckName::Invite] {
+        assert_eq!(ran.of(check).reasons.0["skipped"]["permission"], 1, "{ran:?}");
+    }
+    assert_eq!(world.wechat.arrived(Endpoint::Wxamplinkget) + world.wechat.arrived(Endpoint::Wxamplink), 0);
+    let since = "select since::text from wxpatrol.attention where why = 'permission'";
+    let first = world.texts(since).await;
+    assert!(!first.is_empty());
+    world.pass(DAY).await;
+    world.wechat.set_account_status(&account, 18).unwrap();
+    world.sync().await;
+    world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    assert_eq!(world.texts(since).await, first, "it is the same trouble");
+    world.wechat.set_permission_sets(&account, &[33, 49]).unwrap();
+    world.pass(DAY).await;
+    world.sync().await;
+    world.once_of(&[CheckName::Links, CheckName::Invite]).await.assert_complete();
+    assert_eq!(world.wechat.invitations().len(), 1);
+    assert!(world.texts(since).await.is_empty());
+}
