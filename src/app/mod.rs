@@ -43,7 +43,7 @@ use crate::{
         print::{self, Column, Format, Kind, Screen, Table},
         report, status,
     },
-    store::{Sealer, Store, StoreSettings},
+    store::{ANSWER_MAX, Sealer, Store, StoreSettings},
     wechat::Wechat,
 };
 
@@ -138,7 +138,12 @@ impl App {
         stop: CancellationToken,
         purpose: &'static str,
     ) -> Result<Self, AppError> {
-        let settings = StoreSettings { connections_max: config.db_connections_max, lease: config.lease, purpose };
+        let settings = StoreSettings {
+            connections_max: config.db_connections_max,
+            lease: config.lease,
+            answer_max: ANSWER_MAX,
+            purpose,
+        };
         #[cfg(feature = "demo")]
         let private::Database { url, key, server, key_made } = private::database(&config).await?;
         #[cfg(not(feature = "demo"))]
