@@ -7,10 +7,13 @@ mod world;
 
 mod asks;
 mod bad_input;
+mod breaker;
 mod callbacks;
 mod coverage;
 mod external_tokens;
+mod half_open;
 mod keys;
+mod kills;
 mod late_process;
 mod learning;
 mod limits;
