@@ -29,6 +29,9 @@ pub mod settle;
 mod step;
 mod stuck;
 pub mod sync;
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
