@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use url::Url;
 
-use super::{Cap, LogFormat, QuietHours};
+use super::{CALL_DEADLINE, Cap, LEASE_MIN, LogFormat, QuietHours};
 
 /// A length of time such as `500ms`, `60s`, `10min`, `2h`, `24 h` or `7d`.
 ///
@@ -64,6 +64,14 @@ pub(super) fn duration_within(
         }
         Ok(value)
     }
+}
+
+/// A lease: the slowest call, and recording what it answered, must fit into what is left of it after a third.
+pub(super) fn lease(text: &str) -> Result<Duration, String> {
+    duration_within((LEASE_MIN, "30s"), (Duration::from_secs(3_600), "1h"))(text).map_err(|rule| {
+        let slowest = CALL_DEADLINE.as_secs();
+        format!("{rule}: the slowest call ({slowest}s) must fit into it, and what it answered be recorded")
+    })
 }
 
 /// A whole number with both bounds included.
