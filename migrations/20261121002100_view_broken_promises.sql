@@ -127,9 +127,9 @@ with moment as materialized (
    where i.leased_until > (select m.now from moment m)
      and not exists (select from wxpatrol_data.process c where c.process_id = i.leased_by)
 )
-select b.promise,
+select p.component_appid as platform,
+       b.promise,
        b.rule,
-       p.component_appid as platform,
        b.subject,
        b.since,
        b.detail
@@ -137,9 +137,9 @@ select b.promise,
   join wxpatrol_data.platform p on p.platform_id = b.platform_id
  order by b.promise, b.rule, p.component_appid, b.subject, b.detail;
 comment on view wxpatrol.broken_promises is 'What must never be: each row is a fault of wxpatrol itself. Reads whole tables; meant for tests, and for once a day.';
+comment on column wxpatrol.broken_promises.platform is 'The component''s appid.';
 comment on column wxpatrol.broken_promises.promise is 'The number of the promise: 1 nobody is left out, 2 nobody is messaged twice or forgotten, 4 each tick once, 6 every run ends, 7 who leaves gives back.';
 comment on column wxpatrol.broken_promises.rule is 'What should hold.';
-comment on column wxpatrol.broken_promises.platform is 'The component''s appid.';
 comment on column wxpatrol.broken_promises.subject is 'The merchant, run or schedule for which it does not.';
 comment on column wxpatrol.broken_promises.since is 'Since when; null: not known.';
 comment on column wxpatrol.broken_promises.detail is 'What is there instead.';

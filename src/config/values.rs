@@ -68,10 +68,15 @@ pub(super) fn duration_within(
 
 /// A lease: the slowest call, and recording what it answered, must fit into what is left of it after a third.
 pub(super) fn lease(text: &str) -> Result<Duration, String> {
-    duration_within((LEASE_MIN, "30s"), (Duration::from_secs(3_600), "1h"))(text).map_err(|rule| {
-        let slowest = CALL_DEADLINE.as_secs();
-        format!("{rule}: the slowest call ({slowest}s) must fit into it, and what it answered be recorded")
-    })
+    let (lease, longest) = (duration(text)?, Duration::from_secs(3_600));
+    if lease < LEASE_MIN || lease > longest {
+        let (least, slowest) = (LEASE_MIN.as_secs(), CALL_DEADLINE.as_secs());
+        return Err(format!(
+            "must be at least {least}s and at most 1h: the slowest call ({slowest}s) must fit into it, and what it answered be \
+             recorded"
+        ));
+    }
+    Ok(lease)
 }
 
 /// A whole number with both bounds included.
