@@ -11,7 +11,7 @@ pub mod expiry;
 pub mod limit;
 pub mod link;
 #[cfg(test)]
-mod link_properties;
+mod link_properties_tests;
 pub mod message;
 pub mod outcome;
 pub mod platform_time;
