@@ -250,7 +250,7 @@ impl Config {
             "WXPATROL_LEASE",
             "60s",
             "how long a claimed item is held; after a crash it comes due again this much later",
-            values::duration_within((LEASE_MIN, "30s"), (Duration::from_secs(3_600), "1h")),
+            values::lease,
         );
         let calls_max = r.or_default(
             "WXPATROL_CALLS_MAX",

@@ -18,7 +18,7 @@ use wxpatrol::{
     domain::{Kind, link::Patience},
     private_postgres::{Durability, Options, PrivatePostgres, Sources, Wanted},
     simulate::Plan,
-    store::{Sealer, Store, StoreSettings, merchants::MerchantRow, record::RecordContext, seal::Place},
+    store::{ANSWER_MAX, Sealer, Store, StoreSettings, merchants::MerchantRow, record::RecordContext, seal::Place},
 };
 
 use crate::child::{self, Used};
@@ -107,7 +107,12 @@ impl World {
         self.admin(&format!("create database {TEMPLATE}")).await?;
         let url = self.postgres.url(TEMPLATE);
         let sealer = Sealer::new(&SecretBox::new(Box::new(KEY)));
-        let settings = StoreSettings { connections_max: 2, lease: Duration::from_secs(60), purpose: "bench" };
+        let settings = StoreSettings {
+            connections_max: 2,
+            lease: Duration::from_secs(60),
+            answer_max: ANSWER_MAX,
+            purpose: "bench",
+        };
         let store = Store::connect(&url, &settings, Some(sealer.clone())).await?;
         store.migrate().await?;
         store.check_sealing_key().await?;

@@ -45,7 +45,7 @@ use crate::{
         print::{self, Column, Format, Kind, Screen, Table},
         report, status,
     },
-    store::{Sealer, Store, StoreSettings},
+    store::{ANSWER_MAX, Sealer, Store, StoreSettings},
     wechat::Wechat,
 };
 
@@ -164,7 +164,12 @@ impl App {
         stop: CancellationToken,
         purpose: &'static str,
     ) -> Result<(Self, Option<PathBuf>), AppError> {
-        let settings = StoreSettings { connections_max: config.db_connections_max, lease: config.lease, purpose };
+        let settings = StoreSettings {
+            connections_max: config.db_connections_max,
+            lease: config.lease,
+            answer_max: ANSWER_MAX,
+            purpose,
+        };
         #[cfg(feature = "demo")]
         let private::Database { url, key, server, key_made } = private::database(&config).await?;
         #[cfg(not(feature = "demo"))]

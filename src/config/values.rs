@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use url::Url;
 
-use super::{Cap, LogFormat, QuietHours};
+use super::{CALL_DEADLINE, Cap, LEASE_MIN, LogFormat, QuietHours};
 use crate::domain::appid::appid;
 
 /// A length of time such as `500ms`, `60s`, `10min`, `2h`, `24 h` or `7d`.
@@ -65,6 +65,19 @@ pub(super) fn duration_within(
         }
         Ok(value)
     }
+}
+
+/// A lease: the slowest call, and recording what it answered, must fit into what is left of it after a third.
+pub(super) fn lease(text: &str) -> Result<Duration, String> {
+    let (lease, longest) = (duration(text)?, Duration::from_secs(3_600));
+    if lease < LEASE_MIN || lease > longest {
+        let (least, slowest) = (LEASE_MIN.as_secs(), CALL_DEADLINE.as_secs());
+        return Err(format!(
+            "must be at least {least}s and at most 1h: the slowest call ({slowest}s) must fit into it, and what it answered be \
+             recorded"
+        ));
+    }
+    Ok(lease)
 }
 
 /// A whole number with both bounds included.

@@ -11,6 +11,8 @@ pub mod event;
 pub mod expiry;
 pub mod limit;
 pub mod link;
+#[cfg(test)]
+mod link_properties_tests;
 pub mod message;
 pub mod outcome;
 pub mod platform_time;

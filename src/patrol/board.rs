@@ -90,6 +90,15 @@ fn wanted(runs: &[OpenRun], shut: &[Shut], messages: bool, probe: bool) -> Board
     board
 }
 
+/// What a probe may claim: one check, so that one merchant is tried. A reading where there is one; it messages nobody.
+fn only_one(mut board: Board) -> Board {
+    let readings_first = |check: &CheckName| (check.messages_people(), *check as usize);
+    if let Some(chosen) = board.wanted.keys().copied().min_by_key(readings_first) {
+        board.wanted.retain(|check, _| *check == chosen);
+    }
+    board
+}
+
 /// Why the board is kept no more.
 pub(super) enum Kept {
     /// The awaited run ended.
@@ -188,9 +197,11 @@ async fn look(
             halt::Consulted::Probing => None,
             halt::Consulted::Halted { reason } => Some(reason.clone()),
         };
-        let probing = matches!(breaker, halt::Consulted::Probing);
-        let next =
-            if halted.is_some() { Board::default() } else { wanted(&runs, &shut, inner.settings.messages, probing) };
+        let next = match &breaker {
+            halt::Consulted::Halted { .. } => Board::default(),
+            halt::Consulted::Working => wanted(&runs, &shut, inner.settings.messages, false),
+            halt::Consulted::Probing => only_one(wanted(&runs, &shut, inner.settings.messages, true)),
+        };
         board.send_if_modified(|known| {
             let changed = *known != next;
             if changed {

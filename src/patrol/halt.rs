@@ -82,6 +82,8 @@ pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, St
     if inner.store.take_probe(platform, until != Until::Stopped).await? {
         tracing::info!(platform = inner.platform.component_appid, "probing the halted platform with one merchant");
         inner.progress.set_probing(true);
+        // Whoever opened the breaker claims nothing while it stands open here, and would never try.
+        inner.halt.open.store(false, Ordering::Relaxed);
         return Ok(Consulted::Probing);
     }
     Ok(Consulted::Halted { reason })
@@ -104,8 +106,8 @@ impl Inner {
     /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
     pub(super) async fn platform_fault(&self, check: CheckName, appid: &str, error: &CallError) -> bool {
         let enough = self.halt.note(appid);
-        let certain =
-            matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. })) || self.progress.probing();
+        let probe = self.progress.probing();
+        let certain = probe || matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. }));
         if !certain && !enough {
             return false;
         }
@@ -116,7 +118,7 @@ impl Inner {
         let reason = reason(check, error);
         let platform = self.platform.component_appid.as_str();
         tracing::error!(platform, errcode = error.errcode(), reason, "the platform is halted");
-        if let Err(error) = self.store.open_breaker(self.platform.id, error.errcode(), &reason).await {
+        if let Err(error) = self.store.open_breaker(self.platform.id, error.errcode(), &reason, probe).await {
             tracing::warn!(%error, "the breaker could not be written; the next halt writes it");
             self.halt.open.store(false, Ordering::Relaxed);
         }

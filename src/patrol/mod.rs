@@ -30,6 +30,9 @@ pub mod settle;
 mod step;
 mod stuck;
 pub mod sync;
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

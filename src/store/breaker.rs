@@ -36,7 +36,8 @@ impl Store {
         Ok(sqlx::query_as(include_str!("sql/breaker.sql")).bind(platform).fetch_one(&self.pool).await?)
     }
 
-    /// Opens the breaker, or keeps it open for longer after a probe that failed.
+    /// Opens the breaker, or keeps it open: for longer after a `probe` that failed, and no longer than it was when another
+    /// process merely says the same.
     ///
     /// # Errors
     /// Postgres did not answer.
@@ -45,11 +46,13 @@ impl Store {
         platform: PlatformId,
         errcode: Option<i64>,
         reason: &str,
+        probe: bool,
     ) -> Result<(), StoreError> {
         sqlx::query(include_str!("sql/breaker_open.sql"))
             .bind(platform)
             .bind(errcode)
             .bind(reason)
+            .bind(probe)
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 
-use super::{Store, StoreError, seal::Place};
+use super::{Store, StoreError, pool::Transaction, seal::Place};
 use crate::domain::{
     PlatformId,
     event::{Authorized, Event, News},
@@ -139,7 +139,7 @@ impl Store {
 
     async fn authorize(
         &self,
-        transaction: &mut Transaction<'static, Postgres>,
+        transaction: &mut Transaction,
         platform: PlatformId,
         event: &Event,
         authorized: &Authorized,
@@ -165,7 +165,7 @@ impl Store {
 
     async fn unauthorize(
         &self,
-        transaction: &mut Transaction<'static, Postgres>,
+        transaction: &mut Transaction,
         platform: PlatformId,
         event: &Event,
         appid: &str,
@@ -357,7 +357,7 @@ struct Work {
 
 /// Notes an event, and that work follows from it, with its code where there is one; `None`: it changes nothing.
 async fn note(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     platform: PlatformId,
     event: &Event,
     appid: &str,
@@ -380,7 +380,7 @@ async fn note(
 }
 
 async fn overtake(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     platform: PlatformId,
     appid: &str,
     event_id: i64,

@@ -47,7 +47,7 @@ impl Store {
     pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let facts = sqlx::query_as(include_str!("sql/examine_server.sql")).bind(Utc::now());
-        Ok(facts.fetch_one(&mut *connection).await?)
+        Ok(facts.fetch_one(&mut connection).await?)
     }
 
     /// How the schema stands, without changing it. May be repeated.

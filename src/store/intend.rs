@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 
-use super::{Store, StoreError, claim::Claim};
+use super::{Store, StoreError, claim::Claim, pool::Transaction};
 use crate::domain::{
     CheckName,
     message::{MessageFacts, MessagePolicy, Permission},
@@ -139,7 +139,7 @@ impl Store {
     }
 }
 
-async fn wanted(transaction: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<Wanted, StoreError> {
+async fn wanted(transaction: &mut Transaction, claim: &Claim) -> Result<Wanted, StoreError> {
     let key = &claim.key;
     let wanted = match key.check {
         CheckName::Ask => {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, pool::Transaction};
 use crate::domain::{CheckName, Class, Endpoint, Limit, PlatformId, Settled, outcome::Outcome};
 
 /// Questions about the quota of one endpoint in a day of platform time, over all merchants and processes. The questions
@@ -271,7 +271,7 @@ impl Store {
     /// The closures that a batch's calls were answered with. The items are locked.
     pub(super) async fn write_closures(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         platform: PlatformId,
         applied: &[&Settled],
     ) -> Result<(), StoreError> {
@@ -304,11 +304,7 @@ struct Closing<'a> {
     waits: bool,
 }
 
-async fn close(
-    transaction: &mut Transaction<'_, Postgres>,
-    platform: PlatformId,
-    closing: &[Closing<'_>],
-) -> Result<(), StoreError> {
+async fn close(transaction: &mut Transaction, platform: PlatformId, closing: &[Closing<'_>]) -> Result<(), StoreError> {
     sqlx::query(include_str!("sql/merchant_close.sql"))
         .bind(platform)
         .bind(closing.iter().map(|closing| closing.appid).collect::<Vec<_>>())

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::{FromRow, Postgres};
 
-use super::{Store, StoreError, merchant_list::Given, seal::Place};
+use super::{Store, StoreError, merchant_list::Given, pool::Transaction, seal::Place};
 use crate::domain::{Kind, PlatformId};
 
 /// A merchant as a list or a file names it; `None` leaves what is known alone.
@@ -178,7 +178,7 @@ impl Store {
 
     async fn keep_tokens(
         &self,
-        transaction: &mut Transaction<'static, Postgres>,
+        transaction: &mut Transaction,
         platform: PlatformId,
         rows: &[&MerchantRow],
     ) -> Result<(), StoreError> {

@@ -65,7 +65,7 @@ impl Store {
     async fn apply_migrations(&self, missing: usize) -> Result<(), StoreError> {
         self.refuse_newer_schema().await?;
         let (login, owner) = self.schema_owner().await?;
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.acquire_unbounded().await?;
         let applied = migrator(owner.is_some()).run_direct(None, &mut *connection, false).await;
         drop(connection);
         match applied {

@@ -24,6 +24,7 @@ pub mod migrate;
 pub mod operator;
 pub mod plan;
 pub mod platforms;
+mod pool;
 pub mod process;
 pub mod record;
 pub mod recovery;
@@ -42,7 +43,7 @@ pub mod views;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 #[path = "../../tests/it/world/postgres.rs"]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 #[cfg(feature = "demo")]
 mod tests;
@@ -55,12 +56,14 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{
-    ConnectOptions, PgPool, Postgres, Transaction,
+    ConnectOptions,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
 
 pub use seal::{Sealer, SealingKey};
+
+use pool::{Pool, Transaction};
 
 /// What went wrong towards Postgres, named for who acts.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +107,9 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// How long Postgres is waited for, when nobody says otherwise. See [`StoreSettings::answer_max`].
+pub const ANSWER_MAX: Duration = Duration::from_secs(120);
+
 /// How to reach Postgres.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
@@ -111,14 +117,27 @@ pub struct StoreSettings {
     pub connections_max: u32,
     /// How long a claim belongs to its process.
     pub lease: Duration,
+    /// How long a statement may take to answer, and from row to row, before its connection is given up as half open. Longer
+    /// than the slowest statement, of which the end of a large run has one.
+    pub answer_max: Duration,
     /// What runs here, for the list of processes: `run`, `once`, ...
     pub purpose: &'static str,
 }
 
+/// Lets Postgres notice within a minute that this process's machine is gone, or that this process was stopped, so that no
+/// row stays locked for others: by itself it would wait for hours.
+const MINDS_THE_DEAD: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "30s"),
+    ("tcp_keepalives_idle", "20"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "50s"),
+];
+
 /// Postgres, as one process uses it. Clones share the pool.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     /// How to reach the same Postgres as whoever else has this role would: nothing of ours is set.
     plain: Arc<PgConnectOptions>,
     sealer: Option<Sealer>,
@@ -148,6 +167,7 @@ impl Store {
             .application_name("wxpatrol")
             // No statement here runs long enough to be worth compiling.
             .options([("search_path", "wxpatrol_data"), ("jit", "off")])
+            .options(MINDS_THE_DEAD)
             .log_statements(tracing::log::LevelFilter::Trace)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));
         let shown = shown_address(&options);
@@ -172,7 +192,7 @@ impl Store {
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
         Ok(Self {
-            pool,
+            pool: Pool::new(pool, settings.answer_max),
             plain: Arc::new(plain),
             sealer,
             process_id: Uuid::now_v7(),
@@ -217,7 +237,7 @@ impl Store {
     }
 
     /// A transaction for statements that join batches to tables by key.
-    async fn begin_by_key(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+    async fn begin_by_key(&self) -> Result<Transaction, StoreError> {
         Ok(self.pool.begin_with(include_str!("sql/begin_by_key.sql")).await?)
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, pool::Transaction};
 use crate::domain::{CheckName, Endpoint, PlatformId};
 
 /// An official account and a mini program.
@@ -103,11 +103,7 @@ fn columns(targets: &[&HoldTarget]) -> [Vec<String>; 4] {
 }
 
 /// Who changes holds in this transaction, and why.
-async fn say(
-    transaction: &mut Transaction<'static, Postgres>,
-    said_by: &str,
-    note: Option<&str>,
-) -> Result<(), StoreError> {
+async fn say(transaction: &mut Transaction, said_by: &str, note: Option<&str>) -> Result<(), StoreError> {
     sqlx::query(include_str!("sql/holds_said.sql")).bind(said_by).bind(note).execute(&mut **transaction).await?;
     Ok(())
 }

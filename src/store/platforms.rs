@@ -6,9 +6,9 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 
-use super::{Store, StoreError, seal::Place};
+use super::{Store, StoreError, pool::Transaction, seal::Place};
 use crate::domain::{Endpoint, PlatformId};
 
 /// A platform's row.
@@ -183,7 +183,7 @@ impl Store {
 
     async fn change(
         &self,
-        transaction: &mut Transaction<'static, Postgres>,
+        transaction: &mut Transaction,
         known: &Sealed,
         change: &PlatformChange,
     ) -> Result<bool, StoreError> {
@@ -218,7 +218,7 @@ impl Store {
     }
 
     async fn set_limits(
-        transaction: &mut Transaction<'static, Postgres>,
+        transaction: &mut Transaction,
         platform: PlatformId,
         limits: &[(Endpoint, bool, Option<String>)],
     ) -> Result<u64, StoreError> {

@@ -36,7 +36,7 @@ impl Store {
             .bind(claimed_at)
             .bind(known)
             .bind(sealing)
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut connection)
             .await?;
         Ok(alive)
     }

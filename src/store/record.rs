@@ -5,10 +5,9 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, pool::Transaction};
 use crate::domain::{CheckName, Class, Finding, PlatformId, Settled, link::Patience, outcome::PhoneState};
 
 /// What a record did.
@@ -65,7 +64,7 @@ impl Store {
 
     async fn lock_families(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         context: RecordContext,
         batch: &[Settled],
     ) -> Result<(), StoreError> {
@@ -88,7 +87,7 @@ impl Store {
 
     async fn write_items(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         context: RecordContext,
         batch: &[Settled],
     ) -> Result<Vec<bool>, StoreError> {
@@ -128,7 +127,7 @@ impl Store {
 
     async fn write_gates(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         context: RecordContext,
         applied: &[&Settled],
     ) -> Result<(), StoreError> {
@@ -150,7 +149,7 @@ impl Store {
 
     async fn write_intents(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         context: RecordContext,
         batch: &[Settled],
     ) -> Result<(), StoreError> {
@@ -175,7 +174,7 @@ impl Store {
 
     async fn write_failures(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         context: RecordContext,
         applied: &[&Settled],
     ) -> Result<(), StoreError> {
@@ -211,7 +210,7 @@ impl Store {
 
     async fn write_withdrawn(
         &self,
-        transaction: &mut Transaction<'_, Postgres>,
+        transaction: &mut Transaction,
         context: RecordContext,
         applied: &[&Settled],
     ) -> Result<(), StoreError> {

@@ -1,12 +1,15 @@
 //! The schema and the statements on a real Postgres: everything has its comment, prepares, and refuses what it must.
 
+mod claims;
 mod events;
 mod foreign;
+mod history;
 mod keys;
 mod limits;
 mod listing;
 mod operator;
 mod platforms;
+mod promises;
 mod queue;
 mod tokens;
 mod upkeep;

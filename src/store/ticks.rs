@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
+    pool::Transaction,
     runs::{self, RunState},
 };
 use crate::domain::{CheckName, PlatformId};
@@ -249,11 +250,7 @@ impl Store {
 }
 
 /// Locks a schedule until the transaction ends, and answers where its mark is.
-async fn lock(
-    transaction: &mut Transaction<'static, Postgres>,
-    platform: PlatformId,
-    schedule: &str,
-) -> Result<Option<Mark>, StoreError> {
+async fn lock(transaction: &mut Transaction, platform: PlatformId, schedule: &str) -> Result<Option<Mark>, StoreError> {
     let heard_until: Option<DateTime<Utc>> = sqlx::query_scalar(include_str!("sql/schedule_lock.sql"))
         .bind(platform)
         .bind(schedule)

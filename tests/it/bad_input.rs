@@ -1,8 +1,9 @@
 //! Bad input: one clear sentence on stderr, exit code 2, and no row changed.
 
+use nix::sys::signal::Signal;
 use wxpatrol::{domain::CheckName, simulate::Plan};
 
-use crate::world::{World, plan};
+use crate::world::{Ended, World, plan};
 
 const STRANGER: &str = "wx00000000deadbeef";
 
@@ -99,6 +100,70 @@ async fn wrong_settings_are_refused_all_at_once_with_name_rule_and_example() {
         let world = known().await.with(name, limit);
         assert_refused(&world, &["--once"], "", &[name, rule]).await;
     }
+}
+
+/// What is said about one variable: one line, that names it and says what would be right.
+fn sentence(ended: &Ended, variable: &str) -> String {
+    let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.contains(&format!("{variable}="))).collect();
+    assert_eq!(lines.len(), 1, "one line for {variable}: {}", ended.stderr);
+    lines[0].to_owned()
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_a_short_lease_and_a_schedule_that_never_fires_are_each_one_sentence_and_said_at_once() {
+    let faults = [
+        ("WXPATROL_LIMIT_CHECKMOBILE", "0/s", &["a count above zero", "200/s"][..]),
+        ("WXPATROL_LIMIT_WXAMPLINK", "0/day", &["a count above zero", "10000/day"]),
+        ("WXPATROL_LEASE", "12s", &["at least 30s", "the slowest call (10s) must fit into it", "WXPATROL_LEASE=60s"]),
+        ("WXPATROL_SCHEDULE_CALLBACK", "0 0 31 4 *", &["must fire some day", "WXPATROL_SCHEDULE_CALLBACK=0 3 * * *"]),
+    ];
+    let world = known().await;
+    for (variable, value, words) in faults {
+        let ended = world.program_with(&[(variable, value)], &["run"]).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.everything());
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        let said = sentence(&ended, variable);
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    let all = faults.map(|(variable, value, _)| (variable, value));
+    let ended = world.program_with(&all, &["run"]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.everything());
+    assert_eq!(ended.stderr.lines().count(), faults.len(), "{}", ended.stderr);
+    for (variable, _, words) in faults {
+        let said = sentence(&ended, variable);
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    assert_eq!(world.count("select count(*) from wxpatrol_data.process where purpose = 'run'").await, 0);
+}
+
+#[tokio::test]
+async fn the_shortest_lease_that_is_taken_outlasts_the_slowest_call() {
+    let world = known().await.with("WXPATROL_LEASE", "30s");
+    let ended = world.program(&["--once"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+}
+
+#[tokio::test]
+async fn a_second_process_with_another_key_is_refused_at_start_and_the_first_works_on() {
+    let world = known().await.unattended_without_schedules().with("WXPATROL_SCHEDULE_PHONE", "* * * * * *");
+    let first = world.spawn(&["run"]);
+    world.until("select exists (select from wxpatrol_data.process where purpose = 'run')").await;
+    let other = [("WXPATROL_ENCRYPTION_KEY", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg")];
+    for command in [&["run"][..], &["--once"]] {
+        let second = world.program_with(&other, command).await;
+        assert_eq!(second.code, Some(2), "{}", second.everything());
+        let told: Vec<&str> = second.stderr.lines().filter(|line| line.starts_with("wxpatrol: ")).collect();
+        assert_eq!(told.len(), 1, "{}", second.stderr);
+        for word in ["WXPATROL_ENCRYPTION_KEY is not the key", "set the one in use", "wxpatrol keys rotate"] {
+            assert!(told[0].contains(word), "does not say {word:?}: {}", second.stderr);
+        }
+    }
+    let ticks = world.count("select count(*) from wxpatrol.ticks where state = 'complete'").await;
+    world.until(&format!("select count(*) > {ticks} from wxpatrol.ticks where state = 'complete'")).await;
+    assert_eq!(world.count("select count(*) from wxpatrol_data.process where purpose = 'run'").await, 1);
+    first.signal(Signal::SIGTERM);
+    let ended = first.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
 }
 
 #[tokio::test]

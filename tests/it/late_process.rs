@@ -120,6 +120,7 @@ async fn one_stale_claim_drops_alone_out_of_its_batch() {
 #[tokio::test]
 async fn a_program_that_was_stopped_past_its_lease_changes_nothing_when_it_goes_on() {
     let world = World::synced(plan(40, 1)).await.with("WXPATROL_LEASE", "30s");
+    world.watch().await;
     world.wechat.set_latency(Duration::from_millis(400));
     let late = world.spawn(&["--once", "--check", "phone", "--check", "callback"]);
     until("many calls are in flight", async || world.wechat.arrived(Endpoint::Checkmobile) > 20).await;
@@ -138,4 +139,5 @@ async fn a_program_that_was_stopped_past_its_lease_changes_nothing_when_it_goes_
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert_eq!(written(&world).await, before);
     world.assert_every_run_adds_up().await;
+    world.assert_promises(Duration::from_secs(7 * 86_400), &[]).await;
 }

@@ -41,6 +41,7 @@ async fn three_processes_of_which_one_is_killed_keep_the_limit_and_share_it() {
         assert_eq!(ended.code, Some(0), "{}", ended.everything());
     }
     world.assert_every_run_adds_up().await;
+    world.assert_promises(86_400 * SECOND, &[(Endpoint::Checkmobile, LIMIT)]).await;
 }
 
 #[tokio::test]

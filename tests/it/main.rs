@@ -7,11 +7,14 @@ mod world;
 
 mod asks;
 mod bad_input;
+mod breaker;
 mod callbacks;
 mod coverage;
 mod doctor;
 mod external_tokens;
+mod half_open;
 mod keys;
+mod kills;
 mod late_process;
 mod learning;
 mod limits;

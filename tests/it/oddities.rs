@@ -107,6 +107,21 @@ async fn a_merchant_that_is_always_told_to_slow_down_delays_nobody() {
 }
 
 #[tokio::test]
+async fn merchants_that_never_answer_hold_a_slot_no_longer_than_their_deadline_and_everybody_is_done() {
+    let world = World::synced(plan(60, 1)).await.with("WXPATROL_CALLS_MAX", "8");
+    // The first in the order of claims, and twice as many as there are slots.
+    for program in 0..16 {
+        let rule = Rule::new(Oddity::Hang).on(Endpoint::Checkmobile).of(Plan::mini_program(program));
+        world.wechat.script(rule.times(1)).unwrap();
+    }
+    world.wechat.reset_counts();
+    let ran = world.once_of(&[CheckName::Phone]).await;
+    ran.assert_complete();
+    assert_eq!(ran.of(CheckName::Phone).done, 60, "{ran:?}");
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 60 + 16);
+}
+
+#[tokio::test]
 async fn three_merchants_that_are_told_to_slow_down_close_the_endpoint_for_every_process() {
     let world = World::synced(plan(50, 1)).await;
     world.wechat.script(Rule::new(Oddity::Errcode(45011)).on(Endpoint::Checkmobile).times(3)).unwrap();

@@ -27,12 +27,15 @@ async fn runs_through(world: &World, outage: impl AsyncFnOnce()) {
     ran.assert_complete();
     assert_eq!(ran.of(CheckName::Phone).done, 300, "{ran:?}");
     assert_eq!(ran.of(CheckName::Callback).failed, 0, "{ran:?}");
-    assert!(world.wechat.readout().asks_of_one_merchant_max <= 1);
     app.store.close().await;
+    let pool = sqlx::PgPool::connect(&world.settings()["DATABASE_URL"]).await.unwrap();
+    world.assert_promises_in(&pool, Duration::from_secs(7 * 86_400), &[(Endpoint::Checkmobile, 150)]).await;
 }
 
 async fn slow() -> World {
-    World::synced(plan(300, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "150/s")
+    let world = World::synced(plan(300, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "150/s");
+    world.watch().await;
+    world
 }
 
 #[tokio::test]

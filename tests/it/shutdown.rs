@@ -3,9 +3,15 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use wxpatrol::simulate::{Endpoint, Plan};
+use wxpatrol::simulate::{Endpoint, Oddity, Plan, Rule};
 
 use crate::world::{Program, World, plan, until};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn calls(world: &World) -> u64 {
+    world.wechat.arrived(Endpoint::Checkmobile) + world.wechat.arrived(Endpoint::Getcallbackconfig)
+}
 
 /// Enough merchants for a minute of work, with calls of one second under way.
 async fn under_load() -> (World, Program) {
@@ -13,7 +19,7 @@ async fn under_load() -> (World, Program) {
     world.wechat.set_latency(Duration::from_secs(1));
     world.wechat.reset_counts();
     let once = world.spawn(&["--once"]);
-    until("many calls are in flight", async || world.wechat.arrived(Endpoint::Checkmobile) > 40).await;
+    until("many calls are in flight", async || world.wechat.concurrent_calls_max() >= 64).await;
     (world, once)
 }
 
@@ -22,8 +28,12 @@ async fn sigterm_under_load_ends_in_time_with_every_lease_returned_and_every_ans
     let (world, once) = under_load().await;
     let told = Instant::now();
     once.signal(Signal::SIGTERM);
+    let called = calls(&world);
     let ended = once.ended().await;
-    assert!(told.elapsed() < Duration::from_secs(5), "it took {:?}", told.elapsed());
+    // How long it took is for a person to read: a machine may be busy with other things.
+    eprintln!("SIGTERM to exit with 64 calls of one second in flight: {:?}", told.elapsed());
+    // Whoever had a permit by then may still have called; nobody was claimed for afterwards.
+    assert!(calls(&world) - called <= 64, "{} calls after the signal", calls(&world) - called);
     assert_eq!(ended.code, Some(1), "{}", ended.everything());
     assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
     assert_eq!(world.count("select count(*) from wxpatrol_data.item where leased_by is not null").await, 0);
@@ -36,6 +46,7 @@ async fn sigterm_under_load_ends_in_time_with_every_lease_returned_and_every_ans
     );
     assert_eq!(world.count("select count(*) from wxpatrol_data.intent where outcome = 'unknown'").await, 0);
     assert_eq!(world.count("select count(*) from wxpatrol_data.process").await, 0, "it says that it leaves");
+    world.assert_promises(7 * DAY, &[]).await;
 }
 
 #[tokio::test]
@@ -53,15 +64,19 @@ async fn what_was_interrupted_is_due_at_once_and_the_next_run_completes_it() {
 #[tokio::test]
 async fn a_second_signal_ends_the_program_at_once() {
     let (world, once) = under_load().await;
-    world.wechat.set_latency(Duration::from_secs(9));
-    until("slow calls are in flight", async || world.wechat.concurrent_calls_max() > 60).await;
+    // These calls outlast any patience; whoever waits for them is seen to wait.
+    for endpoint in [Endpoint::Checkmobile, Endpoint::Getcallbackconfig] {
+        world.wechat.script(Rule::new(Oddity::Hang).on(endpoint)).unwrap();
+    }
+    let before = calls(&world);
+    until("calls that hang are in flight", async || calls(&world) >= before + 64).await;
     once.signal(Signal::SIGTERM);
-    world.until("select exists (select from wxpatrol_data.process)").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The first signal is heard: what waits for its call goes back.
+    world.until("select count(*) <= 64 from wxpatrol_data.item where leased_by is not null").await;
     once.signal(Signal::SIGTERM);
-    let told = Instant::now();
     assert_eq!(once.ended().await.code, Some(1));
-    assert!(told.elapsed() < Duration::from_secs(2), "it took {:?}", told.elapsed());
+    let held = "select count(*) from wxpatrol_data.item where leased_until > wxpatrol_data.clock()";
+    assert!(world.count(held).await > 0, "it waited for its calls");
 }
 
 #[tokio::test]

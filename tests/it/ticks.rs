@@ -246,6 +246,7 @@ async fn every_second_s_tick_runs_once_over_three_processes_of_which_one_is_kill
                        from wxpatrol.ticks
                       where schedule = 'phone' and fire_at = date_trunc('second', fire_at)";
     assert_eq!(world.count(each_once).await, 0);
+    world.assert_promises(Duration::from_secs(86_400), &[]).await;
 }
 
 #[tokio::test]

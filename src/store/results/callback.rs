@@ -7,18 +7,18 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{Postgres, Transaction, types::Json};
+use sqlx::types::Json;
 
 use crate::{
     domain::{
         Callback,
         callback::{CallbackState, CanonicalConfig},
     },
-    store::{StoreError, record::RecordContext},
+    store::{StoreError, pool::Transaction, record::RecordContext},
 };
 
 pub(super) async fn write(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     readings: &[(&str, &Callback)],
 ) -> Result<(), StoreError> {
@@ -68,7 +68,7 @@ pub(super) async fn write(
 }
 
 async fn close_changed(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     read_at: DateTime<Utc>,
     changed: &[(&str, &Callback)],

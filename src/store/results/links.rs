@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{FromRow, Postgres, Transaction};
+use sqlx::FromRow;
 
 use crate::{
     domain::{
@@ -11,7 +11,7 @@ use crate::{
         link::{Link, LinkEvent, LinkState, Seen},
         outcome::InviteAnswer,
     },
-    store::{StoreError, record::RecordContext},
+    store::{StoreError, pool::Transaction, record::RecordContext},
 };
 
 /// One complete reading of an official account.
@@ -63,12 +63,12 @@ pub(in crate::store) struct Moved {
     was_read: bool,
 }
 
-async fn now(transaction: &mut Transaction<'_, Postgres>) -> Result<DateTime<Utc>, StoreError> {
+async fn now(transaction: &mut Transaction) -> Result<DateTime<Utc>, StoreError> {
     Ok(sqlx::query_scalar(include_str!("../sql/clock.sql")).fetch_one(&mut **transaction).await?)
 }
 
 pub(super) async fn write_readings(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     readings: &[Reading<'_>],
 ) -> Result<(), StoreError> {
@@ -126,7 +126,7 @@ pub(super) async fn write_readings(
 
 /// Invitations whose answer was lost, and that a reading shows, were made.
 async fn confirm_intents(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     moved: &[Moved],
 ) -> Result<(), StoreError> {
@@ -145,7 +145,7 @@ async fn confirm_intents(
 }
 
 pub(super) async fn write_invitations(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     invitations: &[(&ItemKey, &InviteAnswer)],
 ) -> Result<(), StoreError> {
@@ -205,7 +205,7 @@ fn event_of(answer: &InviteAnswer) -> (LinkEvent, String) {
 
 /// An operator's word about pairs that are locked already: wanted again.
 pub(in crate::store) async fn apply_operators_word(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     pairs: &[(&str, &str)],
 ) -> Result<(), StoreError> {
@@ -226,7 +226,7 @@ pub(in crate::store) async fn apply_operators_word(
 
 /// Writes the pairs that moved or were read, and the transitions of those that moved.
 async fn write_moved(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     now: DateTime<Utc>,
     moved: &[Moved],
@@ -283,7 +283,7 @@ fn invitation(link: &Link, now: DateTime<Utc>) -> (Option<&'static str>, Option<
 }
 
 async fn follow(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     now: DateTime<Utc>,
     moved: &[Moved],

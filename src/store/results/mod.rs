@@ -4,14 +4,12 @@ mod callback;
 pub(super) mod links;
 mod phone;
 
-use sqlx::{Postgres, Transaction};
-
-use super::{StoreError, record::RecordContext};
+use super::{StoreError, pool::Transaction, record::RecordContext};
 use crate::domain::{Finding, Settled};
 
 /// Writes the findings of the claims that were recorded.
 pub(super) async fn write(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     applied: &[&Settled],
 ) -> Result<(), StoreError> {

@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
 use crate::{
     domain::{CheckName, ItemKey, outcome::PhoneState},
-    store::{StoreError, record::RecordContext},
+    store::{StoreError, pool::Transaction, record::RecordContext},
 };
 
 pub(super) async fn write(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     context: RecordContext,
     readings: &[(&ItemKey, PhoneState)],
 ) -> Result<(), StoreError> {

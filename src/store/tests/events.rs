@@ -119,7 +119,7 @@ async fn a_ticket_of_twelve_hours_ago_is_dead_and_not_kept() {
 async fn a_ticket_lets_a_halted_platform_be_probed_at_once() {
     let (database, platform) = empty().await;
     let store = &database.store;
-    store.open_breaker(platform, Some(61005), "component ticket is expired").await.unwrap();
+    store.open_breaker(platform, Some(61005), "component ticket is expired", false).await.unwrap();
     assert!(!store.take_probe(platform, false).await.unwrap());
     assert_eq!(take(store, &ticket(at(store, 0), "fresh")).await, Taken::Kept);
     assert!(store.take_probe(platform, false).await.unwrap());

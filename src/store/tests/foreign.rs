@@ -134,7 +134,12 @@ async fn a_role_that_may_not_read_the_table_is_told_so_at_the_start() {
     }
     let url = database.url().replacen("wxpatrol@", &format!("{role}@"), 1);
     assert_ne!(url, database.url());
-    let settings = crate::store::StoreSettings { connections_max: 2, lease: Duration::from_secs(60), purpose: "test" };
+    let settings = crate::store::StoreSettings {
+        connections_max: 2,
+        lease: Duration::from_secs(60),
+        answer_max: crate::store::ANSWER_MAX,
+        purpose: "test",
+    };
     let store = Store::connect(&url, &settings, None).await;
     let told = match &store {
         Ok(store) => queries(store, "select token from kept where appid = $2").check().await,

@@ -9,7 +9,7 @@ use crate::{
     domain::event::{Authorized, Event, News},
     domain::ports::{Cause, Ended, Holder, NewToken, RefreshClaim, RefreshLease, Refreshed, TokenVault as _},
     store::{
-        Sealer, SealingKey, StoreError, StoreSettings,
+        ANSWER_MAX, Sealer, SealingKey, StoreError, StoreSettings,
         keys::KeyChange,
         merchants::MerchantRow,
         platforms::PlatformChange,
@@ -34,7 +34,7 @@ fn id(byte: u8) -> KeyId {
 /// A process that was given these keys, the configured one first.
 async fn process(database: &TestDatabase, keys: &[u8]) -> Store {
     let others: Vec<SealingKey> = keys[1..].iter().copied().map(key).collect();
-    let settings = StoreSettings { connections_max: 4, lease: LEASE, purpose: "run" };
+    let settings = StoreSettings { connections_max: 4, lease: LEASE, answer_max: ANSWER_MAX, purpose: "run" };
     let sealer = Sealer::with_others(&key(keys[0]), &others);
     Store::connect(&database.url(), &settings, Some(sealer)).await.unwrap()
 }

@@ -22,14 +22,14 @@ const ENDPOINT: Endpoint = Endpoint::CheckMobile;
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 /// A database whose clock stands until the test moves it, and the platform's number.
-struct Still {
-    database: TestDatabase,
-    platform: PlatformId,
-    now: DateTime<Utc>,
+pub(super) struct Still {
+    pub(super) database: TestDatabase,
+    pub(super) platform: PlatformId,
+    pub(super) now: DateTime<Utc>,
 }
 
 impl Still {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let database = TestDatabase::new().await;
         say(
             &database.pool,
@@ -57,7 +57,7 @@ impl Still {
         self.database.store.read_clock().await.unwrap();
     }
 
-    async fn pass(&mut self, time: TimeDelta) {
+    pub(super) async fn pass(&mut self, time: TimeDelta) {
         self.set(self.now + time).await;
     }
 
@@ -131,11 +131,13 @@ fn most_in(window: TimeDelta, slots: &[DateTime<Utc>]) -> usize {
         .unwrap_or(0)
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn few(cases: u32) -> ProptestConfig {
+/// So many cases, unless `PROPTEST_CASES` says how many.
+pub(super) fn few(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() }
 }
 

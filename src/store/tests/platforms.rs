@@ -75,7 +75,7 @@ async fn no_row_of_one_platform_shows_in_another_though_their_merchants_have_the
             assert!(!format!("{second:?}").contains("小店"), "{name}");
         }
     }
-    assert_eq!(told_apart, 18);
+    assert_eq!(told_apart, 19);
 }
 
 #[tokio::test]

@@ -198,3 +198,29 @@ async fn reports_and_status_are_tables_of_what_the_views_say() {
     // Platform; no open run; one schedule; three kinds; five checks; this process; the closed endpoint.
     assert_eq!(counts, [1, 0, 1, 3, 5, 1, 1]);
 }
+
+/// A hundred merchants whose phones were last read well 1 to 100 hours ago, and some who do not count.
+const AGES: &str = "
+    insert into merchant (platform_id, appid, kind, plan_stale)
+    select 1, 'wx' || n, 'mini_program', false from generate_series(1, 104) n;
+    insert into item (platform_id, appid, check_name, due_at, due_since, done_at)
+    select 1, 'wx' || n, 'phone', clock(), clock(), clock() - make_interval(hours => n) from generate_series(1, 100) n;
+    insert into item (platform_id, appid, check_name, due_at, due_since, done_at) values
+        (1, 'wx101', 'phone', clock(), clock(), null),
+        (1, 'wx102', 'phone', clock(), clock(), null),
+        (1, 'wx103', 'phone', clock(), clock(), clock() - interval '900 hours'),
+        (1, 'wx104', 'phone', 'infinity', 'infinity', clock() - interval '900 hours');
+    update merchant set withdrawn_at = clock() where appid = 'wx103';
+";
+
+#[tokio::test]
+async fn the_ages_of_the_last_good_checks_are_the_middle_one_the_95th_of_a_hundred_and_the_oldest() {
+    let database = TestDatabase::new().await;
+    database.store.platform("wxcomponent").await.unwrap();
+    say(&database.pool, AGES).await;
+    let hours = "select array[items, never_done, (extract(epoch from p50) / 3600)::bigint, (extract(epoch from p95) / 3600)::bigint,
+                              (extract(epoch from oldest) / 3600)::bigint]
+                   from wxpatrol.ages where check_name = 'phone'";
+    let ages: Vec<i64> = sqlx::query_scalar(hours).fetch_one(&database.pool).await.unwrap();
+    assert_eq!(ages, [102, 2, 50, 95, 100]);
+}

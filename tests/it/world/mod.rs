@@ -6,6 +6,8 @@
 pub mod keeper;
 mod postgres;
 mod program;
+mod promises;
+pub mod proxy;
 
 use std::{
     collections::BTreeMap,

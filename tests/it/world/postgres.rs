@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use wxpatrol::{
     private_postgres::{Durability, Options, PrivatePostgres, PrivatePostgresError, Sources, Wanted},
-    store::{Sealer, SealingKey, Store, StoreSettings, migrate},
+    store::{ANSWER_MAX, Sealer, SealingKey, Store, StoreSettings, migrate},
 };
 
 /// The lease of every test's store.
@@ -73,7 +73,7 @@ fn sealer() -> Sealer {
 }
 
 async fn connect(url: &str) -> Store {
-    let settings = StoreSettings { connections_max: 8, lease: LEASE, purpose: "test" };
+    let settings = StoreSettings { connections_max: 8, lease: LEASE, answer_max: ANSWER_MAX, purpose: "test" };
     Store::connect(url, &settings, Some(sealer())).await.expect("the test's database answers")
 }
 

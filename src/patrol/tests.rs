@@ -1,0 +1,143 @@
+//! The engine with a check that has a bug. Everything else is real: Postgres, the wire, the limits, the recorder.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{sync::Sync, *};
+use crate::{
+    app::App,
+    checks::{Moment, Subject, Verdict},
+    config::Config,
+    ops::print::Format,
+    simulate::{self, Plan, SimulatedWechat},
+    store::{runs::RunWish, testing::TestDatabase},
+    wechat::{Reply, Request},
+};
+
+/// A check whose judge panics at every third answer.
+struct Buggy {
+    check: Box<dyn Check>,
+    answers: Arc<AtomicU32>,
+}
+
+impl Check for Buggy {
+    fn name(&self) -> CheckName {
+        self.check.name()
+    }
+
+    fn request(&self, subject: Subject<'_>) -> Request {
+        self.check.request(subject)
+    }
+
+    fn judge(&self, reply: &Reply, moment: Moment) -> Option<Verdict> {
+        let answer = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(!answer.is_multiple_of(3), "a bug that a test has put here");
+        self.check.judge(reply, moment)
+    }
+}
+
+const MERCHANTS: u32 = 30;
+
+/// A synced platform where nobody has a phone.
+async fn platform(database: &TestDatabase) -> (SimulatedWechat, App) {
+    let plan = Plan { mini_programs: MERCHANTS, official_accounts: 1, phone_missing_share: 1.0, ..Plan::default() };
+    let wechat = SimulatedWechat::start_with(([127, 0, 0, 1], 0).into(), plan.clone(), Vec::new()).unwrap();
+    let settings: BTreeMap<&str, String> = BTreeMap::from([
+        ("DATABASE_URL", database.url()),
+        ("WXPATROL_ENCRYPTION_KEY", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc".to_owned()),
+        ("WXPATROL_WECHAT_BASE_URL", wechat.base_url()),
+        ("WXPATROL_COMPONENT_APPID", plan.component_appid),
+        ("WXPATROL_COMPONENT_APPSECRET", plan.component_appsecret),
+        ("WXPATROL_VERIFY_TICKET", plan.verify_ticket),
+        ("WXPATROL_QUIET_HOURS", String::new()),
+        // As few callers as there are bugs: a caller that a bug took with it would be missed.
+        ("WXPATROL_CALLS_MAX", "4".to_owned()),
+        ("WXPATROL_LIMIT_CHECKMOBILE", "unlimited".to_owned()),
+        ("WXPATROL_LIMIT_API_AUTHORIZER_TOKEN", "unlimited".to_owned()),
+        ("WXPATROL_LIMIT_API_GET_AUTHORIZER_INFO", "unlimited".to_owned()),
+        ("WXPATROL_LEARN_LIMITS", "off".to_owned()),
+    ]);
+    let names: Vec<String> = settings.keys().map(|name| (*name).to_owned()).collect();
+    let config = Config::from_vars(|name| settings.get(name).cloned(), names).unwrap();
+    let app = App::open(config, Format::Table, CancellationToken::new(), "test").await.unwrap();
+    let ready = app.ready().await.unwrap();
+    let sync = Sync {
+        store: app.store.clone(),
+        wire: ready.wire,
+        platform: ready.platform,
+        source: None,
+        stop: CancellationToken::new(),
+    };
+    sync.run().await.unwrap();
+    (wechat, app)
+}
+
+/// A run of one check, with a bug in it where the test wants one.
+async fn run(app: &App, check: CheckName, bug: Option<&Arc<AtomicU32>>) -> RunState {
+    let ready = app.ready().await.unwrap();
+    let mut patrol = app.patrol(&ready, true);
+    if let Some(answers) = bug {
+        let inner = Arc::get_mut(&mut patrol.inner).expect("nobody else has it yet");
+        let wrap = |inner: Box<dyn Check>| -> Box<dyn Check> {
+            if inner.name() == check { Box::new(Buggy { check: inner, answers: Arc::clone(answers) }) } else { inner }
+        };
+        inner.checks = std::mem::take(&mut inner.checks).into_iter().map(wrap).collect();
+    }
+    let wish = RunWish {
+        checks: vec![check],
+        merchants: None,
+        all: false,
+        dry_run: false,
+        deadline: Duration::from_secs(3_600),
+    };
+    let run = app.store.open_run(ready.platform.id, &wish).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(120), patrol.work(Until::RunCloses(run)));
+    ended.await.expect("the run ends").unwrap().unwrap().0
+}
+
+async fn texts(database: &TestDatabase, statement: &'static str) -> Vec<String> {
+    sqlx::query_scalar(statement).fetch_all(&database.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_step_that_panics_is_settled_as_a_bug_and_takes_neither_its_caller_nor_another_merchant_with_it() {
+    let database = TestDatabase::new().await;
+    let (_wechat, app) = platform(&database).await;
+    let answers = Arc::new(AtomicU32::new(0));
+    assert_eq!(run(&app, CheckName::Phone, Some(&answers)).await, RunState::Complete);
+    assert_eq!(answers.load(Ordering::Relaxed), MERCHANTS);
+    let came_to =
+        "select concat_ws(' ', outcome, reason, count(*), bool_and(due_at > wxpatrol_data.clock() + interval '19 h'),
+                                    count(leased_by))
+                     from wxpatrol_data.item where check_name = 'phone' group by outcome, reason order by 1";
+    assert_eq!(texts(&database, came_to).await, ["done 20 t 0", "failed bug 10 t 0"]);
+    let told = "select distinct detail from wxpatrol.attention where why = 'failed' and check_name = 'phone'";
+    assert_eq!(texts(&database, told).await, ["bug"]);
+    assert_eq!(texts(&database, "select rule from wxpatrol.broken_promises").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_message_whose_step_panics_counts_as_made_and_is_not_sent_again_within_the_window() {
+    let database = TestDatabase::new().await;
+    let (wechat, app) = platform(&database).await;
+    assert_eq!(run(&app, CheckName::Phone, None).await, RunState::Complete);
+    let answers = Arc::new(AtomicU32::new(0));
+    assert_eq!(run(&app, CheckName::Ask, Some(&answers)).await, RunState::Complete);
+    let intents = "select concat_ws(' ', outcome, count(*)) from wxpatrol_data.intent group by outcome order by 1";
+    assert_eq!(texts(&database, intents).await, ["made 20", "unknown 10"]);
+    // A day and more later the failed asks are due again, within the cool-down.
+    database.advance(Duration::from_secs(2 * 86_400)).await;
+    let world: Arc<simulate::World> = wechat.world();
+    world.advance(Duration::from_secs(2 * 86_400));
+    let ready = app.ready().await.unwrap();
+    app.store.keep_ticket(ready.platform.id, &world.plan().verify_ticket.clone().into(), false).await.unwrap();
+    assert_eq!(run(&app, CheckName::Ask, None).await, RunState::Complete);
+    assert_eq!(world.readout().asks_of_one_merchant_max, 1);
+    assert_eq!(world.asks().len(), MERCHANTS as usize);
+    assert_eq!(world.arrived(simulate::Endpoint::Checkmobile), u64::from(2 * MERCHANTS));
+    let told = "select count(*)::text from wxpatrol.attention where why = 'ask_unknown'";
+    assert_eq!(texts(&database, told).await, ["10"]);
+    assert_eq!(texts(&database, "select rule from wxpatrol.broken_promises").await, [""; 0]);
+}

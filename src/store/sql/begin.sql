@@ -1,0 +1,2 @@
+-- begin.sql: begins a transaction.
+begin

@@ -1,0 +1,2 @@
+-- commit.sql: ends a transaction; what it did stays.
+commit

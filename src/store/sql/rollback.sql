@@ -1,0 +1,2 @@
+-- rollback.sql: ends a transaction; what it did is undone.
+rollback
