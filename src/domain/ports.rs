@@ -236,6 +236,8 @@ pub struct Unused {
     pub slots: u32,
     /// How long ago the oldest of them was granted.
     pub age: Duration,
+    /// Whether others are in hand still, of which some may come back.
+    pub more: bool,
 }
 
 /// Where the limits that all processes share are kept.

@@ -59,17 +59,25 @@ fn told_by(endpoint: Endpoint) -> Option<CheckName> {
     }
 }
 
+/// Says what this process is set to before it looks for work: what that opens is open then.
+pub(super) async fn begin(inner: &Inner) -> Option<Instant> {
+    match tell(inner).await {
+        Ok(()) => Some(Instant::now()),
+        Err(error) => {
+            tracing::debug!(%error, "what this process is set to is told later");
+            None
+        }
+    }
+}
+
 /// Tells, listens and asks until the engine stops.
-pub(super) async fn run(inner: Arc<Inner>) {
-    let (mut told_at, mut asked_at): (Option<Instant>, Instant) = (None, Instant::now());
+pub(super) async fn run(inner: Arc<Inner>, mut told_at: Option<Instant>) {
+    let mut asked_at = Instant::now();
     let mut ask_after = ASK_FIRST;
     let mut said = HashMap::new();
     loop {
         if told_at.is_none_or(|at| at.elapsed() >= TELL) {
-            match tell(&inner).await {
-                Ok(()) => told_at = Some(Instant::now()),
-                Err(error) => tracing::debug!(%error, "what this process is set to is told later"),
-            }
+            told_at = begin(&inner).await.or(told_at);
         }
         if let Err(error) = listen(&inner, &mut said).await {
             tracing::debug!(%error, "what limits hold is heard later");

@@ -200,6 +200,7 @@ impl Patrol {
     /// Postgres stayed away at the end, so that the state of the run is not known.
     pub async fn work(&self, until: Until) -> Result<Option<(RunState, Option<String>)>, StoreError> {
         let inner = &self.inner;
+        let told_at = learn::begin(inner).await;
         let tasks = TaskTracker::new();
         let (settled, settlements) = mpsc::channel::<Settled>(2 * recorder::BATCH_MAX);
         let (board, lookout) = watch::channel(board::Board::default());
@@ -214,7 +215,7 @@ impl Patrol {
         drop((settled, jobs));
         tasks.spawn(recovery::run(Arc::clone(inner)));
         tasks.spawn(beats::run(Arc::clone(inner)));
-        tasks.spawn(learn::run(Arc::clone(inner)));
+        tasks.spawn(learn::run(Arc::clone(inner), told_at));
         let ended = board::keep(inner, &board, until).await;
         let (ended, stuck) = match ended {
             Kept::Ended(state, reason) => (Some((state, reason)), None),

@@ -86,6 +86,7 @@ impl SharedLimits {
             .bind(limit.per_day().map(i64::from))
             .bind(i64::from(unused.slots))
             .bind(unused.age.as_secs_f64())
+            .bind(USED_UP)
             .fetch_one(&self.store.pool)
             .await?;
         if wanted == 0 {
@@ -93,6 +94,10 @@ impl SharedLimits {
         }
         if row.shut {
             return Ok(Slice::Closed { wait: secs(row.shut_secs) });
+        }
+        if row.day_used_up && (unused.more || unused.slots > 0) {
+            // What is still in hand may come back: only then is the day over for all.
+            return Ok(Slice::Later { wait: SLICE });
         }
         if let (true, Some(day_ends_secs)) = (row.day_used_up, row.day_ends_secs) {
             let midnight = self.store.now() + chrono::TimeDelta::milliseconds((day_ends_secs * 1000.0) as i64);

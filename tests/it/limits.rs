@@ -78,3 +78,30 @@ async fn a_day_s_limit_is_kept() {
     assert!(ran.coverage.iter().all(CoverageRow::adds_up), "{ran:?}");
     assert_eq!(world.wechat.arrived(Endpoint::Getcallbackconfig), 12, "{ran:?}");
 }
+
+#[tokio::test]
+async fn a_day_s_count_is_used_up_by_calls_alone_and_goes_on_where_it_stood_when_it_is_raised() {
+    let world = World::synced(plan(100, 1)).await;
+    // Far more slots come than calls can be made with: four at a time, each for a third of a second.
+    world.wechat.set_latency(Duration::from_millis(300));
+    let world = world.with("WXPATROL_CALLS_MAX", "4").with("WXPATROL_LIMIT_CHECKMOBILE", "100/s, 40/day");
+    let patrolled = async |world: &World| {
+        let ended = world.program(&["--once", "--check", "phone"]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.everything());
+        world.assert_every_run_adds_up().await;
+        i64::try_from(world.wechat.arrived(Endpoint::Checkmobile)).unwrap()
+    };
+    let arrived = patrolled(&world).await;
+    assert!((39..=40).contains(&arrived), "{arrived} of 40");
+    let used = world.count("select used_today from wxpatrol.limits where endpoint = 'checkmobile'").await;
+    assert!((arrived..=40).contains(&used), "{used} are counted, {arrived} arrived");
+    let closed =
+        "select count(*) from wxpatrol.coverage where (reasons -> 'deferred' ->> 'endpoint_closed')::int = 100 - done";
+    assert_eq!(world.count(closed).await, 1);
+    world.wechat.set_latency(Duration::ZERO);
+    let world = world.with("WXPATROL_LIMIT_CHECKMOBILE", "100/s, 70/day");
+    let arrived = patrolled(&world).await;
+    assert!((68..=70).contains(&arrived), "{arrived} of 70");
+    let world = world.with("WXPATROL_LIMIT_CHECKMOBILE", "100/s");
+    assert_eq!(patrolled(&world).await, 100);
+}

@@ -3,7 +3,8 @@
 -- are kept, $6 seconds that slots may be handed out ahead, $7 the share of a rate that is handed out, $8 seconds that one
 -- slice may last, $9 calls a day as set here, or null, $10 slots of earlier slices that no call was made with, $11 seconds
 -- since the oldest of them was taken: they are taken back from the count of the day that they were taken on.
--- With $3 zero nothing is taken, and slots are only given back.
+-- With $3 zero nothing is taken, and slots are only given back. $12 why a count of ours closes an endpoint: what comes back to
+-- a day that was used up opens it.
 -- The stricter holds: of what is set here, what other living processes are set to, and what WeChat said. While the
 -- endpoint is slow, the slots are further apart.
 -- Locks the day's row of day_count, if days are counted, then the endpoint's row of pace; the waiter reads the clock again
@@ -86,6 +87,17 @@ with moment as materialized (
      and d.endpoint = $2
      and d.day = m.day
      and not exists (select from counted)
+), opened as (
+  update closure c
+     set closed_until = m.now,
+         slow_until = m.now
+    from moment m
+   where m.back > 0
+     and c.platform_id = $1
+     and c.endpoint = $2
+     and c.reason = $12
+     and c.errcode is null
+     and c.closed_until > m.now
 ), given_back_shown as (
   update pace p
      set used = greatest(p.used - m.back, 0)

@@ -435,7 +435,7 @@ async fn a_limit_in_shadow_counts_what_it_would_hold_back() {
 #[tokio::test]
 async fn slots_without_a_call_go_back_to_the_day_that_they_were_granted_on_and_to_no_other() {
     let (mut still, limits) = Still::warmed("100/s, 30/day").await;
-    let unused = |slots, age: TimeDelta| Unused { slots, age: age.to_std().unwrap() };
+    let unused = |slots, age: TimeDelta| Unused { slots, age: age.to_std().unwrap(), more: false };
     let mut granted = 0;
     for _ in 0..4 {
         if let Slice::Granted { count, .. } = still.take(&limits, 25).await {

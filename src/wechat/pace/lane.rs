@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::governed::Governor;
 use super::slots::{QUESTIONS_MAX, Run, Slots, late_max, slice_slots};
 use super::{Closed, Permit};
-use crate::domain::ports::{PortError, Slice, SliceSource};
+use crate::domain::ports::{PortError, Slice, SliceSource, Unused};
 use crate::domain::{Endpoint, Limit, PlatformId};
 
 /// The next slice is asked for when the present one lasts no longer than this.
@@ -279,9 +279,11 @@ impl Lane {
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let wanted = waiting.max(slots.appetite).clamp(1, slice_slots(limit));
         let (source, platform, endpoint) = (Arc::clone(&self.source), self.platform, self.endpoint);
+        // Each permit that nobody has called with holds on to the leftover, to come back to it.
+        let more = slots.run.as_ref().is_some_and(|run| run.left > 0) || Arc::strong_count(&slots.leftover) > 1;
         let leftover = Arc::clone(&slots.leftover);
         tokio::spawn(async move {
-            let unused = leftover.drain();
+            let unused = Unused { more, ..leftover.drain() };
             let answer = source.take_slice(platform, endpoint, wanted, unused).await;
             let at = Instant::now();
             if answer.is_err() {

@@ -59,7 +59,7 @@ impl Leftover {
 
     pub fn drain(&self) -> Unused {
         let (slots, oldest) = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Unused { slots, age: oldest.map(|oldest| oldest.elapsed()).unwrap_or_default() }
+        Unused { slots, age: oldest.map(|oldest| oldest.elapsed()).unwrap_or_default(), more: false }
     }
 
     pub fn put_back(&self, unused: Unused) {
