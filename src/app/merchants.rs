@@ -77,11 +77,7 @@ fn told(synced: &Synced) -> String {
     if synced.nameless > 0 {
         told += &format!(
             "; {} no merchant (appid is null, or no appid), so no absence was booked",
-            counted(
-                synced.nameless,
-                "row of WXPATROL_MERCHANT_SQL names",
-                "rows of WXPATROL_MERCHANT_SQL name"
-            )
+            counted(synced.nameless, "row of WXPATROL_MERCHANT_SQL names", "rows of WXPATROL_MERCHANT_SQL name")
         );
     } else if !synced.complete {
         told += "; the list changed while it was read, so no absence was booked";
