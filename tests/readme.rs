@@ -5,8 +5,9 @@
 #[path = "it/world/postgres.rs"]
 mod postgres;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
+use chrono::{Datelike as _, TimeDelta, Utc};
 use postgres::TestDatabase;
 use sqlx::{AssertSqlSafe, Executor as _};
 use wxpatrol::config::{Config, Source};
@@ -142,6 +143,64 @@ fn both_readmes_list_every_command_and_every_control_path() {
         for path in &paths {
             assert!(text.contains(&format!("| `{path}` |")), "{page} does not list {path}");
         }
+    }
+}
+
+/// What a sentence of a page names in backticks, from its first word to the end of the paragraph.
+fn named_after(page: &str, begins: &str) -> BTreeSet<String> {
+    let paragraph = page.split("\n\n").find(|paragraph| paragraph.starts_with(begins));
+    let names = paragraph.unwrap_or_default().split('`').skip(1).step_by(2);
+    names.filter(|name| name.starts_with("wxpatrol_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn both_readmes_list_every_metric_and_no_other() {
+    let mut counted = BTreeSet::new();
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    for file in files.iter().filter(|file| *file != "src/telemetry.rs") {
+        let text = text(file);
+        for (at, _) in text.match_indices("\"wxpatrol_") {
+            let before = text[..at].trim_end();
+            if ["counter!(", "gauge!(", "histogram!("].iter().any(|call| before.ends_with(call)) {
+                counted.extend(text[at + 1..].split('"').next().map(str::to_owned));
+            }
+        }
+    }
+    assert!(counted.len() > 5, "{counted:?}");
+    for (page, begins) in PAGES.iter().zip(["Metrics:", "指标有："]) {
+        assert_eq!(named_after(&text(page), begins), counted, "{page}");
+    }
+}
+
+/// The lines of a coverage and of the counts at the end, with one blank between words.
+fn figures(text: &str) -> Vec<String> {
+    let told = |line: &&str| {
+        ["phone", "ask", "callback", "links", "invite"].iter().any(|check| line.starts_with(&format!(" {check} ")))
+            || line.starts_with("demo: the simulated WeChat counts")
+    };
+    text.lines().filter(told).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn the_demo_counts_what_the_readmes_show() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    // From one month to the next WeChat's quotas begin anew, and some invitations go out on the second day.
+    let beijing = |hours: i64| (Utc::now() + TimeDelta::hours(8 + hours)).month();
+    let month_ends = beijing(0) != beijing(26);
+    let demo = Command::new(env!("CARGO_BIN_EXE_wxpatrol"))
+        .arg("demo")
+        .env("WXPATROL_DATA_DIR", folder.path().join("data"))
+        .output()
+        .expect("the program starts");
+    let errors = String::from_utf8_lossy(&demo.stderr);
+    assert!(demo.status.success(), "{errors}");
+    let seen = figures(&format!("{}\n{errors}", String::from_utf8_lossy(&demo.stdout)));
+    let shown = figures(&blocks(&text(PAGES[0]), "text").concat());
+    assert!(shown.len() >= 8, "{shown:?}");
+    for line in shown.iter().filter(|line| !(month_ends && line.contains("invitations"))) {
+        assert!(seen.contains(line), "the demo does not show {line:?}, but {seen:#?}");
     }
 }
 

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{App, AppError, Exit, operators::refuse};
+use super::{App, AppError, Exit, counted::merchants, operators::refuse, quotes::Watched};
 use crate::{
     cli::{Import, Input, ListFormat},
     config,
@@ -22,6 +22,9 @@ use crate::{
 const NAMED_MAX: usize = 10;
 /// Merchants that are kept in one transaction.
 const BATCH: usize = 1_000;
+
+const UNCLOSED: &str = "a quote opens here that this line does not close; close it, or write a quote that belongs to the text twice, \
+                        within quotes";
 
 /// A line as it stands in the file. WeChat's own names of the fields are understood as well.
 #[derive(Deserialize)]
@@ -66,7 +69,7 @@ impl App {
         }
         self.refuse_newcomers(platform, &rows).await?;
         if flags.dry_run {
-            eprintln!("import: {} merchants can be imported; nothing was stored (dry run)", rows.len());
+            eprintln!("import: {} can be imported; nothing was stored (dry run)", merchants(rows.len()));
             return Ok(Exit::Done);
         }
         for batch in rows.chunks(BATCH) {
@@ -77,7 +80,7 @@ impl App {
             })?;
         }
         let unknown = rows.iter().filter(|row| row.kind.is_none()).count();
-        eprintln!("import: {} merchants stored", rows.len());
+        eprintln!("import: {} stored", merchants(rows.len()));
         if unknown > 0 {
             eprintln!(
                 "import: {unknown} of them without a kind; `wxpatrol sync` or the next --once asks WeChat about them"
@@ -129,15 +132,7 @@ fn read(flags: &Import) -> Result<Vec<MerchantRow>, AppError> {
         }
     }
     if !faults.is_empty() {
-        let more = faults.len().saturating_sub(NAMED_MAX);
-        faults.truncate(NAMED_MAX);
-        if more > 0 {
-            faults.push(format!("and {more} more"));
-        }
-        return Err(AppError::Input(format!(
-            "the file can not be imported, nothing was stored; mend these lines:\n  {}",
-            faults.join("\n  ")
-        )));
+        return Err(faulty(faults));
     }
     if rows.is_empty() {
         return Err(AppError::Input(
@@ -147,10 +142,32 @@ fn read(flags: &Import) -> Result<Vec<MerchantRow>, AppError> {
     Ok(rows)
 }
 
+fn faulty(mut faults: Vec<String>) -> AppError {
+    let more = faults.len().saturating_sub(NAMED_MAX);
+    faults.truncate(NAMED_MAX);
+    if more > 0 {
+        faults.push(format!("and {more} more"));
+    }
+    AppError::Input(format!(
+        "the file can not be imported, nothing was stored; mend these lines:\n  {}",
+        faults.join("\n  ")
+    ))
+}
+
 type Numbered = (u64, Result<Line, String>);
 
 fn csv_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
-    let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
+    let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(Watched::new(reader));
+    let lines = csv_records(&mut csv);
+    let unclosed = csv.into_inner().unclosed();
+    if unclosed.is_empty() {
+        return lines;
+    }
+    // What else is wrong follows from them: the lines behind such a quote were taken for its text.
+    Err(faulty(unclosed.iter().map(|number| format!("line {number}: {UNCLOSED}")).collect()))
+}
+
+fn csv_records(csv: &mut csv::Reader<Watched<Box<dyn Read>>>) -> Result<Vec<Numbered>, AppError> {
     let header =
         csv.headers().map_err(|error| AppError::Input(format!("the header line can not be read: {error}")))?.clone();
     let header: csv::StringRecord = header.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();

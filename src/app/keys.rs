@@ -27,13 +27,17 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// so that either the change of the key sees it, or it sees the change.
 pub(super) async fn check(store: &Store, purpose: &str) -> Result<(), StoreError> {
     if LONG.contains(&purpose) {
-        store.beat(None).await?;
+        store.announce().await?;
     }
     match store.check_sealing_key().await {
         Ok(key) => {
             let configured = store.keys()?.configured();
             if key != configured {
                 tracing::info!(in_use = %key, configured = %configured, "`wxpatrol keys rotate` puts the configured key in use");
+                if LONG.contains(&purpose) {
+                    // It was announced with the configured key; from now on it seals with the one in use.
+                    store.beat(None).await?;
+                }
             }
             Ok(())
         }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::{App, AppError, Exit, Ready};
+use super::{App, AppError, Exit, Ready, counted::counted};
 use crate::{
     patrol::sync::{Sync, SyncError, Synced},
     store::merchant_list::MerchantList,
@@ -68,22 +68,29 @@ impl App {
 
 fn told(synced: &Synced) -> String {
     let mut told = format!(
-        "{} merchants listed, {} informed, {} could not be read, {} withdrew",
-        synced.listed, synced.informed, synced.failed, synced.withdrawn
+        "{} listed, {} informed, {} could not be read, {} withdrew",
+        counted(synced.listed, "merchant", "merchants"),
+        synced.informed,
+        synced.failed,
+        synced.withdrawn
     );
     if synced.nameless > 0 {
         told += &format!(
-            "; {} rows of WXPATROL_MERCHANT_SQL name no merchant (appid is null, or no appid), so no absence was booked",
-            synced.nameless
+            "; {} no merchant (appid is null, or no appid), so no absence was booked",
+            counted(synced.nameless, "row of WXPATROL_MERCHANT_SQL names", "rows of WXPATROL_MERCHANT_SQL name")
         );
     } else if !synced.complete {
         told += "; the list changed while it was read, so no absence was booked";
     }
     if synced.unreadable > 0 {
         told += &format!(
-            "; {} values of WXPATROL_MERCHANT_SQL can not be read and were left out: kind is mini_program, official_account \
-             or other, permission_sets are numbers, authorized_at is an instant",
-            synced.unreadable
+            "; {} left out: kind is mini_program, official_account or other, permission_sets are numbers, authorized_at is \
+             an instant",
+            counted(
+                synced.unreadable,
+                "value of WXPATROL_MERCHANT_SQL can not be read and was",
+                "values of WXPATROL_MERCHANT_SQL can not be read and were"
+            )
         );
     }
     told
@@ -95,8 +102,9 @@ pub(super) fn said(error: SyncError) -> AppError {
     }
     match error {
         SyncError::Store(error) => AppError::Store(error),
-        error @ (SyncError::List(_) | SyncError::Info(_) | SyncError::Source(_) | SyncError::Stopped) => {
-            AppError::Incomplete(error.to_string())
-        }
+        error @ (SyncError::Source(_) | SyncError::Stopped) => AppError::Incomplete(error.to_string()),
+        error @ (SyncError::List(_) | SyncError::Info(_)) => AppError::Incomplete(format!(
+            "{error}; the sync has ended, what it read is kept: run `wxpatrol sync` again"
+        )),
     }
 }

@@ -1,5 +1,6 @@
 //! Puts the parts together: configuration, Postgres, the wire, the engine. Knows every module, known by none but `main`.
 
+mod counted;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
@@ -18,6 +19,7 @@ mod platform_command;
 pub mod platforms;
 #[cfg(feature = "demo")]
 mod private;
+mod quotes;
 mod receiver;
 mod schedules;
 mod schema;

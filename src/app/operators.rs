@@ -8,7 +8,10 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::{App, AppError, Exit};
+use super::{
+    App, AppError, Exit,
+    counted::{counted, merchants},
+};
 use crate::{
     cli::{Ask, Held, Input, Pairs, Pause, Resume},
     config,
@@ -32,7 +35,7 @@ impl App {
         let wanted = self.store.want(platform, &pairs, &who(), flags.dry_run).await?;
         let again = wanted.iter().filter(|wanted| **wanted == Wanted::Again).count();
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
-        eprintln!("want: {} pairs new, {again} wanted before{dry}", wanted.len() - again);
+        eprintln!("want: {} new, {again} wanted before{dry}", counted((wanted.len() - again) as u64, "pair", "pairs"));
         Ok(Exit::Done)
     }
 
@@ -52,7 +55,7 @@ impl App {
             self.store.unwant(platform, &pairs, false).await?;
         }
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
-        eprintln!("unwant: {} pairs are wanted no more{dry}", pairs.len());
+        eprintln!("unwant: {} wanted no more{dry}", counted(pairs.len() as u64, "pair is", "pairs are"));
         Ok(Exit::Done)
     }
 
@@ -111,9 +114,10 @@ impl App {
         refuse("ask", "take them out of the list", faults)?;
         let woken = grants.iter().filter(|grant| matches!(grant, Grant::Granted { woken: true })).count();
         eprintln!(
-            "ask: one more ask granted to {} merchants; {woken} of them had reached the maximum and are due now, the \
-             cool-down and quiet hours still hold",
-            grants.len()
+            "ask: one more ask granted to {}; {} now due, having reached the maximum; the cool-down and quiet hours still \
+             hold",
+            merchants(grants.len()),
+            counted(woken as u64, "is", "are")
         );
         Ok(Exit::Done)
     }
@@ -129,7 +133,7 @@ impl App {
             ));
         }
         let paused = self.store.pause(platform, &targets, flags.note.as_deref(), until, &who()).await?;
-        eprintln!("pause: {} holds set, {} renewed", paused.new, paused.renewed);
+        eprintln!("pause: {} set, {} renewed", counted(paused.new, "hold", "holds"), paused.renewed);
         Ok(Exit::Done)
     }
 
@@ -143,7 +147,7 @@ impl App {
                 "nothing is held in these words; `wxpatrol report holds` shows what is".to_owned(),
             ));
         }
-        eprintln!("resume: {ended} holds ended");
+        eprintln!("resume: {} ended", counted(ended, "hold", "holds"));
         Ok(Exit::Done)
     }
 
@@ -266,6 +270,10 @@ fn listed<T: PartialEq>(input: &Input, read: impl Fn(&str) -> Result<T, String>)
                 let line = line.trim().trim_start_matches('\u{feff}');
                 let header = index == 0 && !line.starts_with("wx") && read(line).is_err() && is_header(line);
                 if line.is_empty() || line.starts_with('#') || header {
+                    continue;
+                }
+                if line.contains('"') {
+                    faults.push(format!("line {number}: a list holds appids without quotes"));
                     continue;
                 }
                 match read(line) {

@@ -53,7 +53,8 @@ pub enum Command {
     /// Take over merchants and their refresh tokens from a file
     ///
     /// Reads CSV with a header line, or one JSON object a line, and adds or updates the merchants. Tokens are sealed
-    /// before they are stored. A line that cannot be used is named with its number, and then nothing is stored.
+    /// before they are stored. A line that cannot be used is named with its number, and then nothing is stored; so is one
+    /// that opens a quote and does not close it, because a field ends on the line that it begins on.
     ///
     /// Example: wxpatrol import merchants.csv --dry-run
     Import(Import),
@@ -81,10 +82,11 @@ pub enum Command {
     Ask(Ask),
     /// Hold merchants, checks, an endpoint or a schedule
     ///
-    /// What is held is skipped by every run and counted as held, until it is resumed or `--until` has come. A merchant
-    /// and a check together hold that check of that merchant only. Calls already in flight finish. The ticks of a held
-    /// schedule are recorded as skipped; its open run, and runs by hand, go on. Who paused what, when and why stays in the
-    /// report `hold_events`.
+    /// What is held is left alone by every run, until it is resumed or `--until` has come. Of a held merchant the coverage
+    /// counts as held whatever the run has not done before; of a held check or endpoint what is due, and the rest as it
+    /// stands: fresh, or deferred and why. A merchant and a check together hold that check of that merchant only. Calls
+    /// already in flight finish. The ticks of a held schedule are recorded as skipped; its open run, and runs by hand, go
+    /// on. Who paused what, when and why stays in the report `hold_events`.
     ///
     /// Example: wxpatrol pause --check ask --until 2026-12-01 --note "campaign week"
     Pause(Pause),

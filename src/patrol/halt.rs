@@ -137,13 +137,20 @@ impl Inner {
     }
 }
 
-/// What to do, in one sentence.
+/// What WeChat said, what it means and what to do, for a person: the address that is not on the allow list stands only in
+/// WeChat's own words. They are bounded, and without the token, since they were read.
 fn reason(check: CheckName, error: &CallError) -> String {
     if let CallError::NoToken(TokenFault::Platform { reason, .. }) = error {
         return reason.clone();
     }
     match error.errcode().and_then(|code| errcode::lookup(check.endpoint(), code).map(|row| (code, row))) {
-        Some((code, row)) => format!("errcode {code}: {}. {}", row.meaning_en.trim_end_matches('.'), row.remedy_en),
+        Some((code, row)) => {
+            let said = match error {
+                CallError::Refused { errmsg, .. } if !errmsg.is_empty() => format!(" (WeChat says: {errmsg})"),
+                _ => String::new(),
+            };
+            format!("errcode {code}: {}{said}. {}", row.meaning_en.trim_end_matches('.'), row.remedy_en)
+        }
         None => error.to_string(),
     }
 }
@@ -151,6 +158,22 @@ fn reason(check: CheckName, error: &CallError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Class;
+
+    #[test]
+    fn the_reason_of_a_halt_holds_wechat_s_words_and_what_to_do() {
+        let refused = |errmsg: &str| CallError::Refused {
+            errcode: 61004,
+            class: Class::Halt,
+            errmsg: errmsg.to_owned(),
+            rid: None,
+        };
+        let told =
+            reason(CheckName::Phone, &refused("access clientip is not registered requestIP: 203.0.113.77 rid: 1-2"));
+        assert!(told.starts_with("errcode 61004: access clientip is not registered (WeChat says: "), "{told}");
+        assert!(told.contains("requestIP: 203.0.113.77 rid: 1-2)") && told.contains("allow list"), "{told}");
+        assert!(!reason(CheckName::Phone, &refused("")).contains("WeChat says"));
+    }
 
     #[test]
     fn two_odd_merchants_halt_nothing_once_the_platform_worked() {

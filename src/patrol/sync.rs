@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{CallError, Class, Endpoint, Kind, errcode},
+    domain::{CallError, Class, Endpoint, Kind, TokenFault, errcode},
     store::{
         Store, StoreError,
         merchant_list::{Given, MerchantList},
@@ -79,8 +79,16 @@ impl SyncError {
 
 /// The error with its runbook line, where it does not say itself what to do.
 fn said(endpoint: Endpoint, error: &CallError) -> String {
-    if matches!(error, CallError::NoToken(_)) {
-        return error.to_string();
+    match error {
+        // When a token may be tried for again is for whoever tries again; a sync that ended does not.
+        CallError::NoToken(TokenFault::CoolingDown { reason, .. }) => {
+            return format!("there is no token for the call: {reason}");
+        }
+        CallError::NoToken(TokenFault::SlowedDown { .. }) => {
+            return "the endpoint that gives tokens says slow down".to_owned();
+        }
+        CallError::NoToken(_) => return error.to_string(),
+        _ => {}
     }
     let row = error.errcode().and_then(|code| errcode::lookup(endpoint, code));
     row.map_or_else(|| error.to_string(), |row| format!("{error}: {}", row.remedy_en))

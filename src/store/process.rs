@@ -20,6 +20,15 @@ impl Store {
         Ok(skew)
     }
 
+    /// Says for the first time that this process lives, and which keys it has. Whether they open anything is not looked at:
+    /// [`Self::check_sealing_key`] tells. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn announce(&self) -> Result<(), StoreError> {
+        self.say_alive(None).await.map(drop)
+    }
+
     async fn say_alive(&self, claimed_at: Option<DateTime<Utc>>) -> Result<(i64, Option<Vec<u8>>), StoreError> {
         let keys = self.sealer.as_ref().map(|sealer| {
             let known: Vec<String> = sealer.known().iter().map(ToString::to_string).collect();

@@ -93,6 +93,45 @@ async fn no_more_than_the_day_s_cap_is_asked_and_the_others_the_next_day() {
 }
 
 #[tokio::test]
+async fn a_held_check_counts_what_is_due_as_held_and_the_rest_as_it_stands() {
+    let world = nobody_has_a_phone(5).await.with("WXPATROL_ASKS_PER_DAY", "3");
+    world.once_of(BOTH).await.assert_complete();
+    assert_eq!(world.program(&["pause", "--check", "ask"]).await.code, Some(0));
+    let ran = world.once_of(BOTH).await;
+    ran.assert_complete();
+    let ask = ran.of(CheckName::Ask);
+    assert_eq!((ask.fresh, ask.deferred, ask.skipped), (3, 2, 0), "{ask:?}");
+    assert_eq!(ask.reasons.0["deferred"]["day_cap"], 2, "{ask:?}");
+    world.pass(DAY).await;
+    let ran = world.once_of(BOTH).await;
+    ran.assert_complete();
+    let ask = ran.of(CheckName::Ask);
+    assert_eq!((ask.fresh, ask.skipped), (3, 2), "{ask:?}");
+    assert_eq!(ask.reasons.0["skipped"]["held"], 2, "{ask:?}");
+    assert_eq!(world.wechat.readout().asks, 3);
+}
+
+#[tokio::test]
+async fn whoever_a_maximum_of_none_kept_from_being_asked_is_not_said_to_have_been_asked() {
+    let whys = "select subject || ' ' || why || ' ' || what_en from wxpatrol.attention where check_name = 'ask'";
+    let mut world = nobody_has_a_phone(1).await.with("WXPATROL_ASKS_MAX", "0");
+    assert_eq!(asks_after(&world, Duration::ZERO).await, 0);
+    let merchant = Plan::mini_program(0);
+    let why = world.texts(whys).await.remove(0);
+    assert!(why.starts_with(&format!("{merchant} ask_not_allowed ")) && !why.contains("Asked"), "{why}");
+    // It waits for the same word as one that was asked often enough, whatever the maximum becomes.
+    world.set("WXPATROL_ASKS_MAX", "3");
+    assert_eq!(asks_after(&world, DAY).await, 0);
+    let granted = world.program(&["ask", &merchant]).await;
+    assert!(granted.stderr.contains("granted to 1 merchant;"), "{}", granted.everything());
+    world.set("WXPATROL_ASKS_MAX", "0");
+    assert_eq!(asks_after(&world, HOUR).await, 1);
+    assert_eq!(asks_after(&world, 8 * DAY).await, 1);
+    let why = world.texts(whys).await.remove(0);
+    assert!(why.starts_with(&format!("{merchant} ask_exhausted Asked as often as allowed")), "{why}");
+}
+
+#[tokio::test]
 async fn a_cap_of_none_asks_nobody() {
     let world = nobody_has_a_phone(5).await.with("WXPATROL_ASKS_PER_DAY", "0");
     world.once_of(BOTH).await.assert_complete();

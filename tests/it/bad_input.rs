@@ -72,6 +72,43 @@ async fn a_list_with_one_bad_line_changes_nothing_and_the_line_is_named() {
 }
 
 #[tokio::test]
+async fn a_quote_that_its_line_does_not_close_is_named_and_nobody_behind_it_is_swallowed() {
+    let world = known().await;
+    let import = ["import", "-", "--format", "csv"];
+    let [first, second, third] = ["wxaaaaaaaaaaaaaab4", "wxaaaaaaaaaaaaaab5", "wxaaaaaaaaaaaaaab6"];
+    for (lines, number) in [
+        (format!("{first},\"abc\n{second},foo\n{third},foo\n"), 2),
+        // A later quote closes it, and nothing is left over.
+        (format!("{first},foo\n{second},\"abc\n{third},foo\"\n"), 3),
+        (format!("{first},foo\n\n{second},foo\n{third},\"abc"), 5),
+    ] {
+        let words = [&format!("line {number}: a quote opens here that this line does not close"), "nothing was stored"];
+        let csv = format!("appid,nickname\n{lines}");
+        assert_refused(&world, &import, &csv, &words).await;
+        let dry_run = [&import[..], &["--dry-run"]].concat();
+        assert_refused(&world, &dry_run, &csv, &words).await;
+    }
+    let header = format!("appid,\"nickname\n{first},foo\n");
+    assert_refused(&world, &import, &header, &["line 1: a quote opens here"]).await;
+    let (account, program) = (Plan::official_account(0), Plan::mini_program(0));
+    let pairs = format!("{account},{program}\n{account},\"{program}\n{account},{program}\n");
+    let words = ["line 2: a list holds appids without quotes"];
+    for command in ["want", "unwant"] {
+        assert_refused(&world, &[command, "--from", "-"], &pairs, &words).await;
+    }
+    let appids = format!("{program}\n\"{program}\n{account}\n");
+    for command in ["ask", "pause", "resume"] {
+        assert_refused(&world, &[command, "--from", "-"], &appids, &words).await;
+    }
+    let closed = format!("appid,nickname\n{first},\"a, \"\"b\"\"\"\n");
+    let ended = world.program_reading(&import, &closed).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert!(ended.stderr.contains("import: 1 merchant stored"), "{}", ended.stderr);
+    let nickname = format!("select nickname from wxpatrol_data.merchant where appid = '{first}'");
+    assert_eq!(world.texts(&nickname).await, ["a, \"b\""]);
+}
+
+#[tokio::test]
 async fn a_wrong_flag_is_refused_with_what_would_be_right() {
     let world = known().await;
     assert_refused(&world, &["--once", "--check", "phones"], "", &["phones", "callback"]).await;
@@ -187,7 +224,26 @@ async fn a_database_that_can_not_be_reached_is_named_without_its_password() {
 #[tokio::test]
 async fn a_wrong_key_is_refused_before_anything_is_done() {
     let world = known().await.with("WXPATROL_ENCRYPTION_KEY", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg");
-    assert_refused(&world, &["--once"], "", &["WXPATROL_ENCRYPTION_KEY"]).await;
+    for command in ["--once", "run", "sync", "status"] {
+        assert_refused(&world, &[command], "", &["WXPATROL_ENCRYPTION_KEY"]).await;
+        let ended = world.program(&[command]).await;
+        assert_eq!(ended.stderr.lines().count(), 1, "one sentence: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_wechat_does_not_answer_says_that_nothing_more_is_tried() {
+    let world = known().await;
+    world.wechat.expire_all_tokens();
+    world.database.advance(std::time::Duration::from_secs(86_400)).await;
+    let ticket = world.wechat.plan().verify_ticket.clone();
+    let world = world.with("WXPATROL_WECHAT_BASE_URL", "http://127.0.0.1:9");
+    assert_eq!(world.program_reading(&["ticket", "-"], &ticket).await.code, Some(0));
+    let ended = world.program(&["sync"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.everything());
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("could not connect") && last.contains("run `wxpatrol sync` again"), "{last}");
+    assert!(!last.contains("next try"), "{last}");
 }
 
 #[tokio::test]

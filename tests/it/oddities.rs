@@ -148,6 +148,16 @@ async fn a_halt_code_from_everybody_ends_the_run_as_halted_and_the_next_complete
     assert_eq!(halted.code, Some(3), "{}", halted.everything());
     let last = halted.stderr.lines().last().unwrap_or_default();
     assert!(last.contains("halted") && last.contains("61004"), "{last}");
+    // Which address WeChat saw stands in its own words only: whoever is told of the halt is told them.
+    assert!(last.contains("requestIP: 192.0.2.1 rid: ") && last.contains("allow list"), "{last}");
+    for told in [
+        "select detail from wxpatrol.attention where why = 'halted'",
+        "select halt_reason from wxpatrol.platforms",
+        "select reason from wxpatrol.runs where state = 'halted'",
+    ] {
+        let told = world.texts(told).await.remove(0);
+        assert!(told.contains("requestIP: 192.0.2.1"), "{told}");
+    }
     world.assert_every_run_adds_up().await;
     let calls = world.wechat.arrived(Endpoint::Checkmobile) + world.wechat.arrived(Endpoint::Getcallbackconfig);
     assert!(calls < 80, "the breaker stopped nothing: {calls} calls");

@@ -392,6 +392,30 @@ async fn an_unattended_process_takes_up_an_added_platform_and_leaves_a_disabled_
 }
 
 #[tokio::test]
+async fn the_page_of_a_halted_platform_names_the_address_that_wechat_refused() {
+    let world = World::synced(plan(5, 1)).await;
+    world.wechat.script(Rule::new(Oddity::Errcode(61004)).on(Endpoint::Checkmobile)).unwrap();
+    let (world, address) = with_status(ticking(world, &["PHONE"]));
+    let unattended = world.spawn(&["run"]);
+    until("the server listens", async || TcpStream::connect(&address).await.is_ok()).await;
+    let ready = async || page(&address, "/readyz").await;
+    until("the halt is shown", async || ready().await.contains("halted: ")).await;
+    let text = ready().await;
+    assert!(text.starts_with("HTTP/1.1 503") && text.contains("requestIP: 192.0.2.1"), "{text}");
+    assert!(unattended.killed().await, "it had ended by itself");
+}
+
+#[tokio::test]
+async fn a_platform_without_a_ticket_shows_no_age_of_one() {
+    let world = World::new(plan(1, 1)).await;
+    let added = world.program_reading(&["platform", "add", "wx00000000000000bb"], "fake-secret").await;
+    assert_eq!(added.code, Some(0), "{}", added.everything());
+    let listed = json(&world.program(&["platform", "list", "--json"]).await);
+    let row = listed.iter().find(|row| row["platform"] == "wx00000000000000bb").unwrap();
+    assert!(row["ticket_at"].is_null() && row["ticket_age"].is_null(), "{row}");
+}
+
+#[tokio::test]
 async fn an_unattended_process_is_ready_while_one_platform_is_halted_and_takes_up_what_is_changed() {
     let world = World::twins(plan(5, 1)).await;
     world.second().expire_all_tokens();
