@@ -83,7 +83,20 @@ pub enum TokenFault {
     /// Nobody gives this installation the platform's own token.
     #[error("{0}")]
     NoPlatformToken(String),
-    /// The merchant's refresh token is missing or was refused; a person must see to it.
+    /// The platform's own token can not be had at this moment, so that nobody's can: nothing is the merchant's fault.
+    #[error("the platform's own token can not be had ({reason}); next try in {wait:?}")]
+    NoComponent {
+        /// The last failure in a few words.
+        reason: String,
+        /// How long until the next try is worth it.
+        wait: Duration,
+        /// Whether WeChat had just refused the merchant's own token, so that it is known to be dead.
+        refused: bool,
+    },
+    /// The merchant's refresh token is missing or was refused, and the authorizer list was not read since.
+    #[error("the refresh token is lost ({0}); the authorizer list is read for another one")]
+    Recovering(String),
+    /// The merchant's refresh token is missing or was refused, and the list has no other; a person must see to it.
     #[error("the refresh token is lost: {0}")]
     Lost(String),
     /// The merchant took its authorization back.
@@ -113,11 +126,12 @@ impl CallError {
             Self::NoToken(fault) => match fault {
                 TokenFault::BeingRefreshed
                 | TokenFault::CoolingDown { .. }
+                | TokenFault::NoComponent { .. }
                 | TokenFault::SourceSilent(_)
                 | TokenFault::NotHandedOut(_) => Class::Transient,
                 TokenFault::SlowedDown { .. } => Class::QuotaMinute,
                 TokenFault::Refused { class, .. } => *class,
-                TokenFault::Lost(_) | TokenFault::Dead(_) => Class::Token,
+                TokenFault::Recovering(_) | TokenFault::Lost(_) | TokenFault::Dead(_) => Class::Token,
                 TokenFault::NoPlatformToken(_) => Class::Bug,
                 TokenFault::Withdrawn => Class::Withdrawn,
                 TokenFault::Platform { .. } => Class::Halt,

@@ -78,6 +78,8 @@ pub enum RefreshClaim {
         /// How long until the next refusal may cause a refresh.
         wait: Duration,
     },
+    /// The refresh token is lost, and no reading of the authorizer list that began since has ended yet.
+    Recovering(String),
     /// A terminal state: a person must act.
     Lost(String),
     /// There is no such merchant, or it withdrew.
@@ -114,7 +116,7 @@ pub enum Refreshed {
     },
     /// It was not tried, or WeChat says slow down: the lease goes back, and nothing is booked against the holder.
     Back,
-    /// WeChat refused the refresh token for good.
+    /// WeChat refused the refresh token for good; the authorizer list may hold another.
     Lost {
         /// A few words, no secret.
         reason: String,
@@ -161,6 +163,9 @@ pub trait TokenVault: Send + Sync {
         lease: &RefreshLease,
         how: Refreshed,
     ) -> Result<Ended, PortError>;
+
+    /// Forgets a merchant's access token that WeChat refused, unless another one is stored meanwhile. May be repeated.
+    async fn drop_refused(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError>;
 
     /// Books that a merchant's token was refused long before its end, and that the one bought in its place works:
     /// somebody else refreshes it. `version` is the refused token's; each is booked once, however often this is said.

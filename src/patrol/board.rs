@@ -1,10 +1,14 @@
 //! What is wanted now: which checks are to be claimed for, and for whom. Looked up in Postgres a few times a minute,
 //! read by every lane.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 use uuid::Uuid;
@@ -55,11 +59,35 @@ pub(super) struct Board {
     pub wanted: HashMap<CheckName, Wanted>,
 }
 
+/// The checks that stood on the board and no longer do: a deadline is over, or an operator holds them.
+#[derive(Default)]
+pub(super) struct Unwanted {
+    checks: Mutex<Vec<CheckName>>,
+    /// There are more of them, perhaps.
+    pub(super) changed: Notify,
+}
+
+impl Unwanted {
+    fn follow(&self, board: &Board) {
+        let left: Vec<_> = CheckName::ALL.iter().copied().filter(|check| !board.wanted.contains_key(check)).collect();
+        let mut checks = self.checks.lock().expect("nobody panics while holding the list");
+        if *checks != left {
+            *checks = left;
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether claims of this check go back.
+    pub(super) fn covers(&self, check: CheckName) -> bool {
+        self.checks.lock().expect("nobody panics while holding the list").contains(&check)
+    }
+}
+
 /// The board of these runs: each check that is open in some run and not shut.
 fn wanted(runs: &[OpenRun], shut: &[Shut], messages: bool, probe: bool) -> Board {
     let mut board = Board::default();
     for run in runs {
-        if !run.planned {
+        if !run.planned || run.overdue.is_some() {
             continue;
         }
         for check in &run.checks {
@@ -202,6 +230,7 @@ async fn look(
             halt::Consulted::Working => wanted(&runs, &shut, inner.settings.messages, false),
             halt::Consulted::Probing => only_one(wanted(&runs, &shut, inner.settings.messages, true)),
         };
+        inner.unwanted.follow(&next);
         board.send_if_modified(|known| {
             let changed = *known != next;
             if changed {
@@ -213,6 +242,7 @@ async fn look(
             close::if_over(inner, run, &shut, halted.as_deref()).await?;
         }
     } else {
+        inner.unwanted.follow(&Board::default());
         board.send_if_modified(|known| !std::mem::take(&mut known.wanted).is_empty());
     }
     if let Until::RunCloses(run) = until {

@@ -68,7 +68,7 @@ pub(super) async fn if_over(
     halted: Option<&str>,
 ) -> Result<(), StoreError> {
     if run.of_one_process {
-        if !run.abandoned && !run.overdue {
+        if !run.abandoned && run.overdue.is_none() {
             return Ok(());
         }
         let reason = "the process that did it is gone; the next one goes on";
@@ -81,7 +81,11 @@ pub(super) async fn if_over(
             return Ok(());
         }
         (RunState::Halted, Some(halted.to_owned()))
-    } else if run.overdue {
+    } else if let Some(since) = run.overdue {
+        // The same, as long as calls may take: nothing is claimed for it any more, and what was not called goes back.
+        if inner.progress.under_way() > 0 && since < inner.step_max() {
+            return Ok(());
+        }
         (RunState::Interrupted, Some("the deadline is over".to_owned()))
     } else {
         // While calls are under way there is something left; asking Postgres would be a statement for nothing.

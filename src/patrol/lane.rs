@@ -92,7 +92,8 @@ async fn claim(
             continue;
         }
         // Half a window at a time, so that statements stay few.
-        let batch = if wanted.probe { 1 } else { window.div_ceil(2) };
+        let alone = wanted.probe || inner.dead.on_trial();
+        let batch = if alone { 1 } else { window.div_ceil(2) };
         let Some(permits) = take_room(inner, &room, batch).await else { return };
         let behind = cursor.behind();
         let began = Instant::now();
@@ -105,7 +106,7 @@ async fn claim(
         cursor.came_to(claimed.last.filter(|_| !short));
         let ways = ways(claimed.claims, permits, None);
         deliver(inner, ways, ready, settled, tasks).await;
-        if dry && !wanted.probe {
+        if dry && !alone {
             let suspect = suspects.next(inner, check, &wanted, &room).await;
             deliver(inner, suspect, ready, settled, tasks).await;
         }
@@ -117,10 +118,11 @@ async fn claim(
                 () = tokio::time::sleep(DRY) => {}
             }
         }
-        if wanted.probe {
-            // One try; the board says what follows from it.
+        if alone {
+            // One try; its record, or the board, says what follows from it.
             tokio::select! {
                 () = inner.stop.cancelled() => return,
+                () = inner.recorded.notified(), if !wanted.probe => {}
                 changed = board.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(PROBE_AGAIN) => {}
             }
@@ -170,7 +172,8 @@ async fn deliver(
 
 /// Sees to a merchant's token. `None`: there is none, and the claim is settled.
 async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settled>) -> Option<Way> {
-    if inner.halted() || Instant::now() + inner.step_max() > way.claim.lease.until() {
+    let unwanted = inner.unwanted.covers(way.claim.key.check);
+    if inner.halted() || unwanted || Instant::now() + inner.step_max() > way.claim.lease.until() {
         hand_back(inner, &way.claim, settled, Outcome::Back).await;
         return None;
     }
@@ -229,12 +232,14 @@ async fn admit(
     settled: &mpsc::Sender<Settled>,
 ) -> Option<OwnedSemaphorePermit> {
     loop {
-        if inner.stop.is_cancelled() || inner.halted() {
+        let changed = std::pin::pin!(inner.unwanted.changed.notified());
+        if inner.stop.is_cancelled() || inner.halted() || inner.unwanted.covers(way.claim.key.check) {
             hand_back(inner, &way.claim, settled, Outcome::Back).await;
             return None;
         }
         let permit = tokio::select! {
             () = inner.stop.cancelled() => continue,
+            () = changed => continue,
             permit = inner.wire.pace().permit_before(inner.platform.id, endpoint, following) => permit,
         };
         let permit = match permit {

@@ -19,6 +19,7 @@ mod callers;
 mod claims;
 mod close;
 mod closures;
+mod dead_tokens;
 mod halt;
 mod lane;
 mod learn;
@@ -102,6 +103,9 @@ struct Inner {
     halt: halt::HaltWatch,
     slow_downs: closures::SlowDowns,
     closed: closures::ClosedHere,
+    dead: dead_tokens::DeadTokens,
+    /// Checks that no run wants any more: their claims go back.
+    unwanted: board::Unwanted,
     leases: beats::Leases,
     heard: learn::Heard,
     recovery: recovery::Recovery,
@@ -140,6 +144,8 @@ impl Patrol {
             halt: halt::HaltWatch::default(),
             slow_downs: closures::SlowDowns::default(),
             closed: closures::ClosedHere::default(),
+            dead: dead_tokens::DeadTokens::default(),
+            unwanted: board::Unwanted::default(),
             leases: beats::Leases::default(),
             heard: learn::Heard::default(),
             recovery: recovery::Recovery::default(),

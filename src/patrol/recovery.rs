@@ -20,8 +20,10 @@ use crate::store::{
     recovery::{Elsewhere, Reading},
 };
 
-/// One pass serves all that were lost within this.
-const APART: Duration = Duration::from_secs(600);
+/// One pass serves all that were lost within this. Long passes stand further apart, as the store says.
+const APART: Duration = Duration::from_secs(30);
+/// A run waits for the next pass when it may begin within this.
+const WORTH_A_WAIT: Duration = Duration::from_secs(120);
 /// Who reads is believed dead after this without a word, and says one three times as often.
 const LEASE: Duration = Duration::from_secs(30);
 /// How often it is looked whether another process is done.
@@ -45,8 +47,8 @@ impl Recovery {
 }
 
 /// Whether a run must wait, because merchants may come due: a pass is under way in some process, or there is a loss that
-/// no pass has looked for and one may begin; whoever met it may be dead, so this process wants it too. Otherwise whoever
-/// stands as lost although his token is back comes due.
+/// no pass has looked for since and one may begin soon; whoever met it may be dead, so this process wants it too. Nobody
+/// waits for another pass after one that failed. Otherwise whoever stands as lost although his token is back comes due.
 pub(super) async fn awaited(inner: &Inner) -> Result<bool, StoreError> {
     if inner.wire.tokens().are_external() {
         return Ok(false);
@@ -56,11 +58,16 @@ pub(super) async fn awaited(inner: &Inner) -> Result<bool, StoreError> {
     }
     match inner.store.recovery_elsewhere(inner.platform.id, APART).await? {
         Elsewhere::UnderWay => return Ok(true),
-        Elsewhere::Rests(Some(Duration::ZERO)) => {
+        Elsewhere::Rests(Some(Duration::ZERO)) | Elsewhere::Failed(Duration::ZERO) => {
             inner.recovery.want();
             return Ok(true);
         }
-        Elsewhere::Rests(_) => {}
+        Elsewhere::Rests(Some(wait)) if wait <= WORTH_A_WAIT => {
+            inner.progress.waits_for(Some(format!("the authorizer list is read again in {} s", wait.as_secs())));
+            wake(inner).await?;
+            return Ok(true);
+        }
+        Elsewhere::Rests(_) | Elsewhere::Failed(_) => {}
     }
     wake(inner).await?;
     Ok(false)
@@ -112,6 +119,7 @@ async fn recover(inner: &Inner) -> Result<Option<Instant>, StoreError> {
                 break (Some(reading), None);
             }
             Err(Elsewhere::UnderWay) => sleep(LOOK).await,
+            Err(Elsewhere::Failed(wait)) => break (None, Some(Instant::now() + wait)),
             Err(Elsewhere::Rests(wait)) => break (None, wait.map(|wait| Instant::now() + wait)),
         }
     };

@@ -16,6 +16,8 @@ const SLOWED_MAX: u32 = 5;
 const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 /// An external source of tokens is asked again for a merchant after this, and a third of it later.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(900);
+/// Who lost its refresh token looks for itself after this, should no reading of the authorizer list wake it.
+const LIST_PATIENCE: Duration = Duration::from_secs(300);
 /// What only a person or an authorization can change is looked at again after this, should nobody tell us.
 const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400 - 4 * 3600);
 
@@ -136,6 +138,11 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
         }),
         // WeChat refused the refresh for the merchant's own reason, which means the same as if it had refused the call.
         TokenFault::Refused { class, .. } => settle_class(*class, tried),
+        // Nothing was sent, and nothing is the merchant's fault.
+        TokenFault::NoComponent { wait, .. } => {
+            let due_at = tried.scattered(tried.after(*wait + Duration::from_secs(1)), Duration::from_secs(2));
+            Some(Outcome::Again { due_at, reason: "platform_token_refused".to_owned(), attempt: false })
+        }
         // The source may only be restarting. What it does not give is not the merchant's failure.
         TokenFault::SourceSilent(_) if tried.attempts + 1 < ATTEMPTS_MAX => {
             Some(tried.again(ATTEMPTS_MAX, "token_source_silent"))
@@ -144,7 +151,9 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
         TokenFault::Dead(_) => Some(tried.put_off(SOURCE_PATIENCE, "external_token_dead")),
         TokenFault::NotHandedOut(_) => Some(tried.put_off(SOURCE_PATIENCE, "external_token_missing")),
         TokenFault::NoPlatformToken(_) => Some(tried.failed(Class::Bug.name())),
-        // The list of authorizers may bring it back; should nobody tell us, it is looked at tomorrow.
+        // A reading of the list wakes it, whatever it brought.
+        TokenFault::Recovering(_) => Some(tried.put_off(LIST_PATIENCE, "token_recovering")),
+        // A later reading of the list may bring it back; should nobody tell us, it is looked at tomorrow.
         TokenFault::Lost(_) => {
             Some(Outcome::Skipped { due_at: Some(tried.after(DAILY)), reason: "token_lost".to_owned() })
         }

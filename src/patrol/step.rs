@@ -80,6 +80,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
         (result, Some(verdict)) => {
             // The merchant answered for itself, well or badly: the platform works.
             if class != Class::Halt {
+                inner.dead.works();
                 inner.platform_works().await;
             }
             let mut call = record(result.as_ref().err(), answer.rid, answer.latency);
@@ -139,7 +140,8 @@ pub(super) async fn failed(
             inner.slowed_down(endpoint, &claim.key.appid, error.class(), error.errcode()).await;
         }
     }
-    if matches!(error, CallError::NoToken(TokenFault::Lost(_))) {
+    inner.no_component(&claim.key.appid, error);
+    if matches!(error, CallError::NoToken(TokenFault::Recovering(_) | TokenFault::Lost(_))) {
         inner.recovery.want();
     }
     let intent = message.map(|number| (number, intent_outcome(Some(error))));

@@ -160,6 +160,7 @@ impl Sync {
         }
         // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
         if synced.complete {
+            self.store.note_complete_reading(self.platform.id, began_at).await?;
             let absences = self.store.book_absences(self.platform.id, began_at).await?;
             synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
         } else {

@@ -20,19 +20,23 @@ pub struct Reading {
 pub enum Elsewhere {
     /// A process is reading.
     UnderWay,
-    /// Nobody is. Another reading may begin after this; `None`: no token was lost since the last.
+    /// Nobody is. Another reading may begin after this; `None`: no token was lost since the last complete one began.
     Rests(Option<Duration>),
+    /// Nobody is, and the last reading came to no end. Another may begin after this.
+    Failed(Duration),
 }
 
 #[derive(FromRow)]
 struct StateRow {
     under_way: bool,
+    failed: bool,
     wait_secs: Option<f64>,
 }
 
 impl Store {
-    /// Takes the right to read the list back, when nobody has it, the last reading began `apart` ago or earlier, and a
-    /// token was lost since (or the last reading was a day ago).
+    /// Takes the right to read the list back, when nobody has it, the last reading began `apart` ago or earlier and ended
+    /// three times as long ago as it took, and there is a token that no complete reading has looked for since it was lost
+    /// (or the last reading was a day ago). Merchants whose tokens are refused again and again have it read once an hour.
     ///
     /// # Errors
     /// Postgres did not answer; the right may have been taken, and ends with its lease.
@@ -66,7 +70,10 @@ impl Store {
             .await?;
         Ok(match state {
             Some(state) if state.under_way => Elsewhere::UnderWay,
-            Some(state) => Elsewhere::Rests(state.wait_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok())),
+            Some(state) => match state.wait_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
+                Some(wait) if state.failed => Elsewhere::Failed(wait),
+                wait => Elsewhere::Rests(wait),
+            },
             None => Elsewhere::Rests(None),
         })
     }
@@ -85,8 +92,23 @@ impl Store {
         Ok(())
     }
 
-    /// Lets planning look again at merchants that are recorded as lost although their refresh token is back; answers how
-    /// many, those that it would look at anyway included. May be repeated.
+    /// Notes that the authorizer list was read from its beginning, at this moment on Postgres's clock, to its end: tokens
+    /// that were lost before and are lost still are lost for good. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer: the reading proves nothing.
+    pub async fn note_complete_reading(&self, platform: PlatformId, began_at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/recovery_complete.sql"))
+            .bind(platform)
+            .bind(began_at)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Lets planning look again at merchants that are recorded as lost although their refresh token is back, and at those
+    /// that wait for a reading of the list that has come; answers how many, those that it would look at anyway included.
+    /// May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.

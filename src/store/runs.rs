@@ -43,8 +43,8 @@ pub struct OpenRun {
     pub dry_run: bool,
     /// Whether its planning is complete.
     pub planned: bool,
-    /// Whether its deadline is over.
-    pub overdue: bool,
+    /// For how long its deadline is over; `None`: it is not.
+    pub overdue: Option<Duration>,
     /// Whether one process alone does its work, and closes it: a sync.
     pub of_one_process: bool,
     /// Whether that process is gone.
@@ -133,7 +133,7 @@ struct OpenRunRow {
     all_due: bool,
     dry_run: bool,
     planned: bool,
-    overdue: bool,
+    overdue_secs: Option<f64>,
     of_one_process: bool,
     abandoned: bool,
 }
@@ -192,7 +192,7 @@ impl Store {
             all: row.all_due,
             dry_run: row.dry_run,
             planned: row.planned,
-            overdue: row.overdue,
+            overdue: row.overdue_secs.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or_default()),
             of_one_process: row.of_one_process,
             abandoned: row.abandoned,
         });

@@ -51,6 +51,7 @@ struct StateRow {
     failure_reason: Option<String>,
     failure_errcode: Option<i64>,
     lost_reason: Option<String>,
+    loss_proven: bool,
     too_soon_secs: Option<f64>,
     withdrawn: bool,
 }
@@ -143,7 +144,10 @@ impl Store {
             return Ok(Some(RefreshClaim::Newer(token)));
         }
         if let Some(reason) = row.lost_reason {
-            return Ok(Some(RefreshClaim::Lost(reason)));
+            return Ok(Some(match row.loss_proven {
+                true => RefreshClaim::Lost(reason),
+                false => RefreshClaim::Recovering(reason),
+            }));
         }
         if row.leased {
             return Ok(Some(RefreshClaim::Elsewhere));
@@ -174,7 +178,7 @@ impl Store {
             .await?;
         Ok(Some(match withdrawn {
             Some(true) => RefreshClaim::Withdrawn,
-            Some(false) | None => RefreshClaim::Lost(NONE_STORED.to_owned()),
+            Some(false) | None => RefreshClaim::Recovering(NONE_STORED.to_owned()),
         }))
     }
 
@@ -314,6 +318,12 @@ impl TokenVault for Store {
         how: Refreshed,
     ) -> Result<Ended, PortError> {
         Ok(self.end_lease(platform, holder, lease, how).await?)
+    }
+
+    async fn drop_refused(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {
+        let dropping = sqlx::query(include_str!("sql/token_refused.sql")).bind(platform).bind(appid).bind(version);
+        dropping.execute(&self.pool).await.map_err(StoreError::from)?;
+        Ok(())
     }
 
     async fn book_contested(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {

@@ -213,6 +213,13 @@ impl TokenVault for Vault {
         }))
     }
 
+    async fn drop_refused(&self, _: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {
+        self.with(&Holder::Merchant(appid.to_owned()), |row| {
+            row.token = row.token.take().filter(|_| row.version != version);
+        });
+        Ok(())
+    }
+
     async fn book_contested(&self, _: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {
         self.with(&Holder::Merchant(appid.to_owned()), |row| row.contested.push(version));
         Ok(())

@@ -8,6 +8,7 @@ mod expiry;
 mod external;
 mod own;
 mod refresh;
+mod refusals;
 mod service;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 use wxpatrol::{
     domain::{CheckName, Kind, link::Patience},
     simulate::{Endpoint, Oddity, Plan, Rule},
-    store::{Sealer, SealingKey, merchants::MerchantRow, record::RecordContext, seal::Place},
+    store::{Sealer, SealingKey, merchants::MerchantRow, record::RecordContext, runs::RunWish, seal::Place},
 };
 
-use crate::world::{PATIENCE, World, plan, until, wish};
+use crate::world::{PATIENCE, Ran, World, plan, until, wish};
 
 /// A platform whose merchants are imported, which is quicker than asking about each of many.
 async fn imported(plan: Plan) -> World {
@@ -341,4 +341,147 @@ async fn a_merchant_whose_token_is_lost_hurts_nobody_and_stands_in_the_attention
     assert_eq!(world.outcomes(CheckName::Phone).await[&lost], "skipped token_lost");
     let told = format!("select count(*) from wxpatrol.attention where why = 'token_lost' and subject = '{lost}'");
     assert_eq!(world.count(&told).await, 1);
+}
+
+/// These merchants authorize anew, and the tokens that are stored of them are refused from now on.
+fn authorize_anew(world: &World, merchants: std::ops::Range<u32>) {
+    world.wechat.expire_all_tokens();
+    for merchant in merchants {
+        world.wechat.authorize(&Plan::mini_program(merchant)).unwrap();
+    }
+}
+
+/// One run of the phones of all merchants; the time that only a rest between two readings of the list takes is passed.
+async fn all_phones(world: &World) -> Ran {
+    let app = world.app().await;
+    let ready = app.ready().await.unwrap();
+    let all = RunWish { all: true, ..wish(&[CheckName::Phone]) };
+    let run = app.store.open_run(ready.platform.id, &all).await.unwrap();
+    let patrol = app.patrol(&ready, false);
+    let rests_pass = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if patrol.progress().waiting().is_some_and(|what| what.contains("authorizer list")) {
+                world.pass(Duration::from_secs(5)).await;
+            }
+        }
+    };
+    let ran = tokio::select! {
+        ran = world.finish(&app, &patrol, run) => ran,
+        () = rests_pass => unreachable!("it never ends"),
+    };
+    app.store.close().await;
+    ran
+}
+
+#[tokio::test]
+async fn merchants_that_authorized_anew_right_after_a_reading_of_the_list_are_recovered_by_the_next() {
+    let world = World::synced(plan(20, 1)).await;
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    for turn in 1..=3 {
+        let readings = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
+        authorize_anew(&world, 0..20);
+        let ran = all_phones(&world).await;
+        ran.assert_complete();
+        assert_eq!(ran.of(CheckName::Phone).done, 20, "{turn}: {ran:?}");
+        assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), readings + 1, "{turn}: one reading for all");
+    }
+    // And one alone.
+    authorize_anew(&world, 7..8);
+    assert_eq!(all_phones(&world).await.of(CheckName::Phone).done, 20);
+}
+
+#[tokio::test]
+async fn a_merchant_is_not_declared_lost_while_the_list_can_not_be_read() {
+    let world = World::synced(plan(4, 1)).await;
+    let anew = Plan::mini_program(2);
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    world.wechat.script(Rule::new(Oddity::HttpStatus(502)).on(Endpoint::ApiGetAuthorizerList)).unwrap();
+    authorize_anew(&world, 2..3);
+    let ran = all_phones(&world).await;
+    ran.assert_complete();
+    assert_eq!((ran.of(CheckName::Phone).done, ran.of(CheckName::Phone).deferred), (3, 1), "{ran:?}");
+    assert_eq!(world.outcomes(CheckName::Phone).await[&anew], "deferred token_recovering");
+    assert_eq!(world.count("select count(*) from wxpatrol.attention where why = 'token_lost'").await, 0);
+    world.wechat.clear_script();
+    world.pass(Duration::from_secs(3600)).await;
+    assert_eq!(all_phones(&world).await.of(CheckName::Phone).done, 4);
+}
+
+#[tokio::test]
+async fn a_list_that_brings_refused_tokens_again_and_again_holds_no_run_open() {
+    let world = World::synced(plan(3, 1)).await;
+    let odd = Plan::mini_program(1);
+    world.wechat.script(Rule::new(Oddity::Errcode(61023)).on(Endpoint::ApiAuthorizerToken).of(odd.as_str())).unwrap();
+    let another = async {
+        let mut known = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let refused = world.count("select max(losses)::int8 from wxpatrol_data.credential").await;
+            if refused > known {
+                known = refused;
+                world.wechat.authorize(&odd).unwrap();
+            }
+        }
+    };
+    let ran = tokio::select! { ran = all_phones(&world) => ran, () = another => unreachable!("it never ends") };
+    ran.assert_complete();
+    assert_eq!((ran.of(CheckName::Phone).done, ran.of(CheckName::Phone).deferred), (2, 1), "{ran:?}");
+}
+
+/// All tokens are refused and no component token can be had: what a run of half a minute costs.
+#[tokio::test]
+async fn dead_tokens_that_can_not_be_replaced_cost_few_calls_and_are_replaced_when_they_can_be() {
+    let world = World::synced(plan(400, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "100/s");
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    world.wechat.expire_all_tokens();
+    world.wechat.script(Rule::new(Oddity::HttpStatus(502)).on(Endpoint::ApiComponentToken)).unwrap();
+    world.wechat.reset_counts();
+    let ended = world.program(&["--once", "--all", "--check", "phone", "--deadline", "30s"]).await;
+    let arrived = |endpoint| world.wechat.arrived(endpoint);
+    let (calls, refreshes) = (arrived(Endpoint::Checkmobile), arrived(Endpoint::ApiAuthorizerToken));
+    // Those that were under way when the third of them came back, and one for each try of the platform's own token.
+    assert!((1..=60).contains(&calls), "{calls} calls with dead tokens for 400 merchants: {}", ended.everything());
+    assert!((1..=60).contains(&refreshes), "{refreshes} refreshes with a dead component token");
+    assert!((2..=10).contains(&arrived(Endpoint::ApiComponentToken)), "its cool-down holds");
+    world.assert_every_run_adds_up().await;
+    let last = "from wxpatrol_data.coverage c join wxpatrol_data.run r using (run_id) where r.state = 'interrupted'";
+    assert_eq!(world.count(&format!("select sum(deferred)::int8 {last}")).await, 400, "{}", ended.everything());
+    assert_eq!(world.count(&format!("select count(*) {last} and reasons::text like '%leased%'")).await, 0);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.item where leased_by is not null").await, 0);
+
+    world.wechat.clear_script();
+    let ended = world.program(&["--once", "--check", "phone"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    let done = "select count(*) from wxpatrol_data.item where check_name = 'phone' and outcome = 'done'
+                   and done_at > (select max(started_at) from wxpatrol_data.run)";
+    assert_eq!(world.count(done).await, 400);
+}
+
+#[tokio::test]
+async fn merchants_with_live_tokens_are_served_while_dead_ones_can_not_be_replaced() {
+    let world = World::synced(plan(40, 1)).await;
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    for merchant in 0..5 {
+        let rule = Rule::new(Oddity::Errcode(40001)).on(Endpoint::Checkmobile).of(Plan::mini_program(merchant));
+        world.wechat.script(rule).unwrap();
+    }
+    // Only what is bought with the platform's own token fails.
+    world.wechat.script(Rule::new(Oddity::Errcode(40001)).on(Endpoint::ApiAuthorizerToken)).unwrap();
+    world.wechat.script(Rule::new(Oddity::HttpStatus(502)).on(Endpoint::ApiComponentToken)).unwrap();
+    let ended = world.program(&["--once", "--all", "--check", "phone", "--deadline", "60s"]).await;
+    let served = "select (coverage.done, coverage.deferred)::text from wxpatrol_data.coverage
+                    join wxpatrol_data.run r using (run_id) where r.state = 'interrupted'";
+    assert_eq!(world.texts(served).await, ["(35,5)"], "{}", ended.everything());
+    world.assert_every_run_adds_up().await;
+}
+
+#[tokio::test]
+async fn claims_that_wait_for_a_slow_limit_go_back_before_an_overdue_run_is_counted() {
+    let world = World::synced(plan(30, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "30/min");
+    let ended = world.program(&["--once", "--check", "phone", "--deadline", "5s"]).await;
+    world.assert_every_run_adds_up().await;
+    let leased = "select count(*) from wxpatrol_data.coverage where reasons::text like '%leased%'";
+    assert_eq!(world.count(leased).await, 0, "{}", ended.everything());
+    assert!(world.count("select min(deferred)::int8 from wxpatrol_data.coverage where check_name = 'phone'").await > 0);
 }

@@ -61,7 +61,7 @@ with moment as materialized (
          leased_until = null,
          abandoned = 0
    where excluded.reason in ('withdrawn', 'account_status', 'permission')
-      or i.reason in ('withdrawn', 'account_status', 'permission', 'token_lost')
+      or i.reason in ('withdrawn', 'account_status', 'permission', 'token_lost', 'token_recovering')
   returning i.platform_id, i.appid, i.check_name, i.fence
 ), newly_held as (
   insert into hold (platform_id, appid, check_name, reason, created_by)

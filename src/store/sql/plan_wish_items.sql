@@ -48,7 +48,7 @@ with said as materialized (
          leased_until = case when excluded.reason is null or excluded.reason = 'awaiting_reading' then i.leased_until end
    where (excluded.reason is not null and excluded.reason <> 'awaiting_reading'
           or i.reason in ('withdrawn', 'mini_program_withdrawn', 'not_an_official_account', 'not_a_mini_program',
-                          'account_status', 'permission', 'token_lost')
+                          'account_status', 'permission', 'token_lost', 'token_recovering')
           or (select bool_or(t.word_given) from items t
                where t.appid = i.appid and t.check_name = i.check_name and t.counterpart = i.counterpart)
              and i.outcome is distinct from 'deferred')

@@ -1,8 +1,8 @@
--- runs_open.sql: every open run, oldest first, whether its deadline is over, and whether one process alone does its work
+-- runs_open.sql: every open run, oldest first, for how long its deadline is over (null: it is not), and whether one process alone does its work
 -- (a sync), which may be gone.
 -- $1 platform
 select r.run_id, r.schedule, r.checks, r.merchants, r.all_due, r.dry_run, r.planned_at is not null as planned,
-       r.deadline_at <= m.now as overdue,
+       case when r.deadline_at <= m.now then extract(epoch from m.now - r.deadline_at)::float8 end as overdue_secs,
        cardinality(r.checks) = 0 as of_one_process,
        cardinality(r.checks) = 0
          and r.started_at < m.now - interval '1 min'

@@ -6,7 +6,8 @@ update credential
        access_sealed = case when refresh_version = $5 then null else access_sealed end,
        access_expires_at = case when refresh_version = $5 then null else access_expires_at end,
        lost_reason = case when refresh_version = $5 then $4 else lost_reason end,
-       lost_at = case when refresh_version = $5 then clock() else lost_at end
+       lost_at = case when refresh_version = $5 then clock() else lost_at end,
+       losses = losses + (refresh_version = $5)::int
  where platform_id = $1
    and appid = $2
    and fence = $3

@@ -8,10 +8,13 @@ select c.access_sealed,
        c.failure_reason,
        c.failure_errcode,
        c.lost_reason,
+       c.lost_at is null or coalesce(c.lost_at <= r.complete_at, false) as loss_proven,
        greatest(extract(epoch from c.refused_at + make_interval(secs => $3) - m.now), 0)::float8 as too_soon_secs,
        t.withdrawn_at is not null as withdrawn
   from (select clock() as now) m,
        credential c
+  left join recovery r
+    on r.platform_id = c.platform_id
   left join merchant t
     on t.platform_id = c.platform_id
    and t.appid = c.appid

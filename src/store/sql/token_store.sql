@@ -15,7 +15,8 @@ update credential
        cool_until = null,
        failure_reason = null,
        failure_errcode = null,
-       lost_reason = null
+       lost_reason = null,
+       losses = 0
  where platform_id = $1
    and appid = $2
    and fence = $3

@@ -148,7 +148,7 @@ async fn a_refresh_token_read_before_the_stored_one_was_learnt_is_not_kept_unles
     let lease = granted(store, &merchant(), None, Cause::Ending).await;
     assert_eq!(shown(&lease), "fake-newer");
     store.end_refresh(1, &merchant(), &lease, Refreshed::Lost { reason: "refused".to_owned() }).await.unwrap();
-    assert!(matches!(claim(store, &merchant(), None, Cause::Ending).await, RefreshClaim::Lost(_)));
+    assert!(matches!(claim(store, &merchant(), None, Cause::Ending).await, RefreshClaim::Recovering(_)));
     keep(store, "fake-older", Some(before)).await;
     assert_eq!(shown(&granted(store, &merchant(), None, Cause::Ending).await), "fake-older");
 }
@@ -328,6 +328,7 @@ async fn one_process_reads_the_list_for_all_and_nobody_without_a_loss() {
     store.prolong_recovery(reading, Some(Duration::from_secs(30))).await.unwrap();
     database.advance(Duration::from_secs(20)).await;
     assert_eq!(take(&other).await, Err(Elsewhere::UnderWay), "it was prolonged");
+    store.note_complete_reading(1, store.read_clock().await.unwrap()).await.unwrap();
     store.prolong_recovery(reading, None).await.unwrap();
     assert_eq!(take(&other).await, Err(Elsewhere::Rests(None)));
     lose(&database).await;
@@ -335,6 +336,7 @@ async fn one_process_reads_the_list_for_all_and_nobody_without_a_loss() {
     assert!(wait > APART / 2, "{wait:?}");
     database.advance(APART).await;
     let reading = take(&other).await.unwrap();
+    other.note_complete_reading(1, other.read_clock().await.unwrap()).await.unwrap();
     other.prolong_recovery(reading, None).await.unwrap();
     database.advance(2 * APART).await;
     assert_eq!(take(store).await, Err(Elsewhere::Rests(None)), "nothing was lost since");
@@ -352,8 +354,52 @@ async fn who_died_while_it_read_the_list_is_followed_and_its_late_word_ends_noth
     let reading = take(&other).await.unwrap();
     store.prolong_recovery(dead, None).await.unwrap();
     assert_eq!(take(store).await, Err(Elsewhere::UnderWay));
+    other.note_complete_reading(1, other.read_clock().await.unwrap()).await.unwrap();
     other.prolong_recovery(reading, None).await.unwrap();
     assert_eq!(take(store).await, Err(Elsewhere::Rests(None)));
+}
+
+#[tokio::test]
+async fn a_reading_that_began_before_a_loss_or_came_to_no_end_proves_nothing() {
+    let (database, _) = seeded().await;
+    let store = &database.store;
+    let holder = Holder::Merchant("wxmini1".to_owned());
+    let claim = async || store.claim_refresh(1, &holder, None, Cause::Ending, HOUR).await.unwrap();
+    say(&database.pool, "update credential set access_sealed = null, access_expires_at = null where appid = 'wxmini1'")
+        .await;
+    let began_before = store.read_clock().await.unwrap();
+    lose(&database).await;
+    assert!(matches!(claim().await, RefreshClaim::Recovering(_)), "nobody has read the list");
+    let failed = take(store).await.unwrap();
+    store.prolong_recovery(failed, None).await.unwrap();
+    assert!(matches!(claim().await, RefreshClaim::Recovering(_)), "the reading failed");
+    assert!(matches!(take(store).await, Err(Elsewhere::Failed(wait)) if wait > APART / 2), "and not at once again");
+    store.note_complete_reading(1, began_before).await.unwrap();
+    assert!(matches!(claim().await, RefreshClaim::Recovering(_)), "it began before the loss");
+    store.note_complete_reading(1, store.read_clock().await.unwrap()).await.unwrap();
+    assert!(matches!(claim().await, RefreshClaim::Lost(_)));
+    assert_eq!(attention(store, "token_lost").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_reading_and_a_merchant_that_is_refused_again_and_again_have_the_list_read_less_often() {
+    let (database, _) = seeded().await;
+    let store = &database.store;
+    lose(&database).await;
+    let long = store.take_recovery(1, APART, HOUR).await.unwrap().unwrap();
+    database.advance(HOUR / 2).await;
+    store.prolong_recovery(long, None).await.unwrap();
+    let waits = |elsewhere| match elsewhere {
+        Elsewhere::Failed(wait) | Elsewhere::Rests(Some(wait)) => wait,
+        elsewhere => panic!("{elsewhere:?}"),
+    };
+    assert!(waits(take(store).await.unwrap_err()) > HOUR, "three times as long as it took");
+    database.advance(2 * HOUR).await;
+    let short = take(store).await.unwrap();
+    store.prolong_recovery(short, None).await.unwrap();
+    assert!(waits(take(store).await.unwrap_err()) <= APART);
+    say(&database.pool, "update credential set losses = 4 where appid = 'wxmini1'").await;
+    assert!(waits(take(store).await.unwrap_err()) > HOUR / 2, "its fourth loss in a row");
 }
 
 #[tokio::test]

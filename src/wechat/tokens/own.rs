@@ -15,6 +15,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::super::{Pace, Platform, Wechat};
+use super::refusals::Refusals;
 use super::{LONG_BEFORE_ITS_END, Lines, Replacement, lock, no_token};
 use crate::domain::ports::{Cause, Holder, PortError, StoredToken, TokenVault};
 use crate::domain::{CallError, PlatformId, TokenFault};
@@ -62,6 +63,8 @@ pub(super) struct Inner {
     pub(super) component_lifetime_secs: AtomicU64,
     pub(super) merchant_lifetime_secs: AtomicU64,
     contested: Lines,
+    /// What became of the component tokens that were refused.
+    pub(super) refusals: Refusals,
 }
 
 /// A component token and when it was read.
@@ -111,6 +114,7 @@ impl Own {
             component_lifetime_secs: AtomicU64::new(LIFETIME_SECS),
             merchant_lifetime_secs: AtomicU64::new(LIFETIME_SECS),
             contested: Lines::default(),
+            refusals: Refusals::default(),
         }))
     }
 
@@ -136,6 +140,7 @@ impl Own {
                 Err(CallError::NoToken(
                     TokenFault::BeingRefreshed
                     | TokenFault::CoolingDown { .. }
+                    | TokenFault::NoComponent { .. }
                     | TokenFault::SlowedDown { .. }
                     | TokenFault::Refused { .. },
                 )),
@@ -159,8 +164,26 @@ impl Own {
             return Ok(Replacement { token, contested: false });
         }
         let wish = Wish { seen: Some(used.version), cause: Cause::Refused, urgent: true };
-        let got = self.refresh(platform, holder, wish).await?;
+        let got = match self.refresh(platform, holder, wish).await {
+            Ok(got) => got,
+            Err(error) => return Err(self.died(platform, appid, used, error).await),
+        };
         Ok(Replacement { contested: got.bought && used.good_for > LONG_BEFORE_ITS_END, token: got.token })
+    }
+
+    /// There is no other token for now: the refused one is dropped, so that nobody calls with it again.
+    async fn died(&self, platform: &Platform, appid: &str, used: &StoredToken, error: CallError) -> CallError {
+        let error = match error {
+            CallError::NoToken(TokenFault::NoComponent { reason, wait, .. }) => {
+                no_token(TokenFault::NoComponent { reason, wait, refused: true })
+            }
+            error @ CallError::NoToken(TokenFault::CoolingDown { .. }) => error,
+            error => return error,
+        };
+        if let Err(silent) = self.0.vault.drop_refused(platform.id, appid, used.version).await {
+            tracing::warn!(merchant.id = appid, error = %silent, "a dead token could not be dropped; it may be called with again");
+        }
+        error
     }
 
     /// Another system refreshes this merchant: written down and said.
@@ -191,10 +214,17 @@ impl Own {
     pub(super) async fn component(&self, platform: &Platform) -> Result<StoredToken, CallError> {
         let inner = &self.0;
         let margin = inner.margin(platform.id, &Holder::Component);
-        if let Some(cached) = inner.cached(platform.id).filter(|cached| cached.good_for() > margin) {
+        let dead = inner.refusals.dead(platform.id);
+        let alive = |version: i64| dead != Some(version);
+        if let Some(cached) = inner.cached(platform.id).filter(|cached| cached.good_for() > margin)
+            && alive(cached.token.version)
+        {
             return Ok(cached.token);
         }
         let stored = self.stored(platform, &Holder::Component).await?;
+        if let Some(refused) = stored.as_ref().map(|token| token.version).filter(|version| !alive(*version)) {
+            return self.replaced(platform, refused).await;
+        }
         if let Some(token) = stored.as_ref().filter(|token| token.good_for > margin) {
             inner.keep_component(platform.id, token);
             return Ok(token.clone());
@@ -245,10 +275,27 @@ impl Own {
             );
             return Ok(None);
         }
-        let wish = Wish { seen: Some(used.version), cause: Cause::Refused, urgent: true };
-        let got = self.refresh(platform, Holder::Component, wish).await?;
-        inner.keep_component(platform.id, &got.token);
-        Ok(Some(got.token))
+        inner.refusals.note(platform.id, used.version, about);
+        self.replaced(platform, used.version).await.map(Some)
+    }
+
+    /// A component token in the place of one that was refused. While a failed try cools down nobody asks for another.
+    async fn replaced(&self, platform: &Platform, refused: i64) -> Result<StoredToken, CallError> {
+        let inner = &self.0;
+        if let Some(error) = inner.refusals.cools_down(platform.id, refused) {
+            return Err(error);
+        }
+        let wish = Wish { seen: Some(refused), cause: Cause::Refused, urgent: true };
+        match self.refresh(platform, Holder::Component, wish).await {
+            Ok(got) => {
+                inner.keep_component(platform.id, &got.token);
+                Ok(got.token)
+            }
+            Err(error) => {
+                inner.refusals.failed(platform.id, refused, &error);
+                Err(error)
+            }
+        }
     }
 
     /// A call about a merchant refused the second of the platform's tokens as well. One merchant is odd; several in a

@@ -278,11 +278,11 @@ async fn tokens_that_were_bought_together_are_not_refreshed_together() {
 }
 
 #[tokio::test]
-async fn a_refused_refresh_token_is_lost() {
+async fn a_refused_refresh_token_waits_for_the_list_and_is_lost_when_the_vault_says_so() {
     for code in [61023, 42002] {
         let world = World::new().await;
         world.script.next(ApiAuthorizerToken, refused(code));
-        assert!(matches!(fault(world.fresh(None).await), TokenFault::Lost(_)));
+        assert!(matches!(fault(world.fresh(None).await), TokenFault::Recovering(_)));
         assert!(world.vault.merchant(|row| row.lost.clone()).unwrap().contains(&code.to_string()));
         assert!(matches!(fault(world.fresh(None).await), TokenFault::Lost(_)));
         assert_eq!(counts(&world), (1, 1));
@@ -290,10 +290,10 @@ async fn a_refused_refresh_token_is_lost() {
 }
 
 #[tokio::test]
-async fn a_missing_refresh_token_is_lost_without_a_call() {
+async fn a_missing_refresh_token_waits_for_the_list_without_a_call() {
     let world = World::new().await;
     world.vault.merchant(|row| row.refresh_token = None);
-    assert!(matches!(fault(world.fresh(None).await), TokenFault::Lost(_)));
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::Recovering(_)));
     assert_eq!(counts(&world), (1, 0));
 }
 
@@ -332,6 +332,77 @@ async fn a_fault_of_the_platform_names_the_remedy() {
         assert!(reason.contains(word), "{reason}");
         assert!(world.vault.merchant(|row| !row.leased && row.lost.is_none()), "{code}");
     }
+}
+
+fn away() -> Value {
+    json!("WeChat answers nothing that can be read")
+}
+
+/// A live token of the merchant, and a component token; both are dead, and no other component token can be had.
+async fn all_dead(merchants: &[&str]) -> World {
+    let world = World::new().await;
+    world.wire.tokens().component(&world.platform).await.unwrap();
+    for appid in merchants {
+        world.vault.with(&Holder::Merchant((*appid).to_owned()), |row| {
+            row.refresh_token = Some("fake-refresh-0".to_owned());
+        });
+        world.script.next(ApiAuthorizerToken, refused(40001));
+    }
+    world.script.next(ApiComponentToken, away());
+    world
+}
+
+#[tokio::test]
+async fn a_component_token_that_three_merchants_refused_is_not_called_with_while_no_other_can_be_had() {
+    let merchants = ["wx1111111111111112", "wx1111111111111113", "wx1111111111111114"];
+    let world = all_dead(&merchants).await;
+    for appid in merchants {
+        let fault = fault(fresh_of(&world, appid).await);
+        assert!(matches!(fault, TokenFault::NoComponent { refused: false, .. }), "{fault:?}");
+    }
+    assert_eq!(counts(&world), (2, 3), "one try for another component token, which cools down");
+    for _ in 0..5 {
+        assert!(matches!(fault(world.fresh(None).await), TokenFault::NoComponent { .. }));
+    }
+    assert_eq!(counts(&world), (2, 3), "nobody calls with the refused one");
+    // Another process has bought one.
+    world.vault.with(&Holder::Component, |row| {
+        row.version += 1;
+        row.token =
+            Some(("fake-component-of-another".to_owned(), tokio::time::Instant::now() + Duration::from_secs(7200)));
+    });
+    assert!(world.fresh(None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_component_token_that_one_merchant_refused_serves_the_others_while_no_other_can_be_had() {
+    let world = all_dead(&[APPID]).await;
+    assert!(matches!(fault(world.fresh(None).await), TokenFault::NoComponent { .. }));
+    for other in ["wx2222222222222221", "wx2222222222222222"] {
+        world
+            .vault
+            .with(&Holder::Merchant(other.to_owned()), |row| row.refresh_token = Some("fake-refresh-0".to_owned()));
+        assert!(fresh_of(&world, other).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_dead_token_that_can_not_be_replaced_is_called_with_once() {
+    let world = all_dead(&[APPID]).await;
+    let used = world.vault.put("fake-dead", Duration::from_secs(7200));
+    world.script.next(CheckMobile, refused(40001));
+    let answer = world.ask(Some(used)).await;
+    assert!(
+        matches!(&answer.result, Err(CallError::NoToken(TokenFault::NoComponent { refused: true, .. }))),
+        "{answer:?}"
+    );
+    assert!(world.vault.merchant(|row| row.token.is_none()), "it is known to be dead");
+    world.script.next(ApiAuthorizerToken, refused(40001));
+    assert!(matches!(
+        world.ask(None).await.result,
+        Err(CallError::NoToken(TokenFault::NoComponent { refused: false, .. }))
+    ));
+    assert_eq!(world.script.calls(CheckMobile).len(), 1);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl Failure {
     }
 
     fn lost(reason: String) -> Self {
-        Self { ending: Refreshed::Lost { reason: reason.clone() }, error: no_token(TokenFault::Lost(reason)) }
+        Self { ending: Refreshed::Lost { reason: reason.clone() }, error: no_token(TokenFault::Recovering(reason)) }
     }
 
     /// The platform's own token failed: no merchant can be served.
@@ -156,10 +156,10 @@ impl Own {
         wish: Wish,
     ) -> Result<Got, CallError> {
         // Everything slow comes before the claim: a lease runs only while its call does.
-        self.component(platform).await?;
+        self.component(platform).await.map_err(no_component)?;
         let permit = self.permit(platform, Endpoint::ApiAuthorizerToken).await?;
         // Looked at again after the wait: a token that was replaced meanwhile would cost every waiter a refused call.
-        let component = self.component(platform).await?;
+        let component = self.component(platform).await.map_err(no_component)?;
         let holder = Holder::Merchant(appid.to_owned());
         let held = match self.claim(platform, &holder, wish).await? {
             Ok(held) => held,
@@ -195,11 +195,17 @@ impl Own {
         let first = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
         let refusal = match first {
             Err(error) if component_refused(&error) => error,
-            other => return other.map_err(|error| Self::merchant_failure(&error)),
+            other => {
+                if other.as_ref().is_ok() || matches!(other, Err(CallError::Refused { .. })) {
+                    self.0.refusals.works(platform.id, component.version);
+                }
+                return other.map_err(|error| Self::merchant_failure(&error));
+            }
         };
         tracing::info!(merchant.id = appid, error = %refusal, "the component token was refused");
         // Nothing is the merchant's fault while there is no component token.
-        let component = self.component_after_refusal(platform, &component, Some(appid)).await.map_err(Failure::back)?;
+        let component = self.component_after_refusal(platform, &component, Some(appid)).await;
+        let component = component.map_err(|error| Failure::back(no_component(error)))?;
         let Some(component) = component else { return Err(Failure::passing(remedy(endpoint, &refusal))) };
         let permit = self.permit(platform, endpoint).await.map_err(Failure::back)?;
         let within = self.ready(platform, endpoint, permit, held).await?;
@@ -236,11 +242,12 @@ impl Own {
                 _ => TokenFault::CoolingDown { reason, wait },
             },
             RefreshClaim::TooSoon { wait } => TokenFault::SlowedDown { wait, errcode: None },
+            RefreshClaim::Recovering(reason) => TokenFault::Recovering(reason),
             RefreshClaim::Lost(reason) => TokenFault::Lost(reason),
             RefreshClaim::Withdrawn => TokenFault::Withdrawn,
         };
         Err(no_token(match (holder, fault) {
-            (Holder::Component, TokenFault::Lost(reason)) => {
+            (Holder::Component, TokenFault::Recovering(reason) | TokenFault::Lost(reason)) => {
                 TokenFault::Platform { errcode: None, reason, certain: true }
             }
             (Holder::Component, TokenFault::Withdrawn) => TokenFault::Platform {
@@ -360,6 +367,16 @@ impl Own {
     fn slow_down(&self, platform: &Platform, endpoint: Endpoint, error: &CallError) -> Failure {
         self.0.pace.close(platform.id, endpoint, SLOW_DOWN);
         Failure::slowed_down(SLOW_DOWN, error.errcode())
+    }
+}
+
+/// What merchants hear when a try for the platform's own token cools down: it is no failure of theirs.
+fn no_component(error: CallError) -> CallError {
+    match error {
+        CallError::NoToken(TokenFault::CoolingDown { reason, wait }) => {
+            no_token(TokenFault::NoComponent { reason, wait, refused: false })
+        }
+        error => error,
     }
 }
 

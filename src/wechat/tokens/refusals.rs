@@ -1,0 +1,97 @@
+//! Component tokens that WeChat refused, and the tries for others that failed, as this process knows them. One merchant's
+//! refusal says little of the token; that of several, with no success between, says that it is dead.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{lock, no_token};
+use crate::domain::{CallError, PlatformId, TokenFault};
+
+/// Different merchants that must have refused it.
+const MERCHANTS: usize = 3;
+/// Another process fetches one: it is looked again after this.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// What was refused, one token for each platform.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<HashMap<PlatformId, Refused>>);
+
+#[derive(Default)]
+struct Refused {
+    version: i64,
+    /// The first few merchants whose calls refused it.
+    merchants: Vec<String>,
+    /// A call about no merchant refused it.
+    certain: bool,
+    /// The last try for another one failed, and when the next is worth it.
+    failed: Option<(TokenFault, Instant)>,
+}
+
+impl Refusals {
+    /// Notes a refusal, in a call about a merchant or about none.
+    pub(super) fn note(&self, platform: PlatformId, version: i64, about: Option<&str>) {
+        let mut all = lock(&self.0);
+        let refused = of(&mut all, platform, version);
+        match about {
+            None => refused.certain = true,
+            Some(appid) if refused.merchants.len() < MERCHANTS => {
+                if !refused.merchants.iter().any(|known| known == appid) {
+                    refused.merchants.push(appid.to_owned());
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// WeChat took the token: who refused it before was odd.
+    pub(super) fn works(&self, platform: PlatformId, version: i64) {
+        let mut all = lock(&self.0);
+        if all.get(&platform).is_some_and(|refused| refused.version == version) {
+            all.remove(&platform);
+        }
+    }
+
+    /// The version of the token that nothing is to be called with any more.
+    pub(super) fn dead(&self, platform: PlatformId) -> Option<i64> {
+        let all = lock(&self.0);
+        let refused = all.get(&platform)?;
+        (refused.certain || refused.merchants.len() >= MERCHANTS).then_some(refused.version)
+    }
+
+    /// A try for another token failed.
+    pub(super) fn failed(&self, platform: PlatformId, version: i64, error: &CallError) {
+        let CallError::NoToken(fault) = error else { return };
+        let wait = match fault {
+            TokenFault::CoolingDown { wait, .. } => *wait,
+            TokenFault::BeingRefreshed => ELSEWHERE,
+            _ => return,
+        };
+        of(&mut lock(&self.0), platform, version).failed = Some((fault.clone(), Instant::now() + wait));
+    }
+
+    /// The failure of the last try, while the next is not worth it.
+    pub(super) fn cools_down(&self, platform: PlatformId, version: i64) -> Option<CallError> {
+        let all = lock(&self.0);
+        let (fault, until) = all.get(&platform).filter(|refused| refused.version == version)?.failed.as_ref()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        let mut fault = fault.clone();
+        if let TokenFault::CoolingDown { wait, .. } = &mut fault {
+            *wait = left;
+        }
+        Some(no_token(fault))
+    }
+}
+
+fn of(all: &mut HashMap<PlatformId, Refused>, platform: PlatformId, version: i64) -> &mut Refused {
+    let refused = all.entry(platform).or_default();
+    if refused.version != version {
+        *refused = Refused { version, ..Refused::default() };
+    }
+    refused
+}
