@@ -7,8 +7,9 @@ use strum::{EnumString, IntoStaticStr};
 
 use super::{Callback, Class, PlatformId, check::CheckName, link::Seen};
 
-/// Which item: one check of one merchant, and for pairs the counterpart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Which item: one check of one merchant, and for pairs the counterpart. Keys are in the order of the primary key in Postgres,
+/// where a check is its name and texts are compared byte by byte: whoever takes several items takes them in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ItemKey {
     /// The platform.
     pub platform: PlatformId,
@@ -18,6 +19,24 @@ pub struct ItemKey {
     pub check: CheckName,
     /// The other side of a pair; empty for checks of one merchant.
     pub counterpart: String,
+}
+
+impl ItemKey {
+    fn columns(&self) -> (PlatformId, &str, &str, &str) {
+        (self.platform, &self.appid, self.check.name(), &self.counterpart)
+    }
+}
+
+impl Ord for ItemKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.columns().cmp(&other.columns())
+    }
+}
+
+impl PartialOrd for ItemKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Whether a phone is bound, as last read.

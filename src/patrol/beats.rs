@@ -57,9 +57,9 @@ pub(super) async fn run(inner: Arc<Inner>) {
         match inner.store.prolong(inner.platform.id, waiting, lease).await {
             Ok(prolonged) if prolonged < wanted => {
                 tracing::debug!(
-                    lost = wanted - prolonged,
+                    left = wanted - prolonged,
                     prolonged,
-                    "some leases were over before they could be prolonged"
+                    "some leases were over, or their items were just being written: those go on with the next beat"
                 );
             }
             Ok(_) => {}

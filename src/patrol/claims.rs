@@ -1,4 +1,5 @@
-//! A lane's claims: how many at a time, for how long, and from where in the queue; those that must go alone.
+//! A lane's claims: how many at a time, for how long, and from where in the queue; and in what company those go that lost their
+//! process again and again.
 
 use std::{
     sync::Arc,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{CheckName, Endpoint},
-    store::claim::{Claim, ClaimWish, Claimed, QueuePlace},
+    store::claim::{Claim, ClaimWish, Claimed, DueSuspects, Losses, QueuePlace},
 };
 
 /// Claims under way in one lane at most, when no limit says less.
@@ -27,9 +28,12 @@ const SUSPECTS_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Way {
     pub claim: Claim,
     _room: OwnedSemaphorePermit,
-    /// A suspect is under way alone in its lane.
-    _alone: Option<OwnedSemaphorePermit>,
+    /// Its group of suspects, when it is one: under way until the last of them is called.
+    _group: Option<Group>,
 }
+
+/// The one group of suspects that may be under way in a lane.
+type Group = Arc<OwnedSemaphorePermit>;
 
 /// A limited lane claims so much time's worth of calls ahead. Enough for a claim that takes its time, and little enough that
 /// the claims of a process that dies, and the queues they fall in behind, are worked off within seconds of their leases' end.
@@ -87,10 +91,18 @@ impl Cursor {
     }
 }
 
+/// The merchants of a scope; `None`: all.
+fn merchants(scope: &Scope) -> Option<&[String]> {
+    match scope {
+        Scope::All => None,
+        Scope::Only(merchants) => Some(merchants.as_slice()),
+    }
+}
+
 /// Whom a claim is after.
 pub(super) enum Whom<'a> {
-    /// Items that lost their process twice in a row.
-    Suspects,
+    /// Items that lost their process so often in a row.
+    Suspects(Losses),
     /// All others, behind a place of the queue.
     Others { behind: Option<&'a QueuePlace> },
 }
@@ -103,25 +115,21 @@ pub(super) async fn claim_batch(
     batch: usize,
     whom: Whom<'_>,
 ) -> Claimed {
-    let merchants = match &wanted.scope {
-        Scope::All => None,
-        Scope::Only(merchants) => Some(merchants.as_slice()),
+    let (losses, behind) = match whom {
+        Whom::Suspects(losses) => (losses, None),
+        Whom::Others { behind } => (Losses::OnceAtMost, behind),
     };
     let wish = ClaimWish {
         platform: inner.platform.id,
         check,
         gate: check.gate(),
         items_max: u32::try_from(batch).unwrap_or(u32::MAX),
-        merchants,
+        merchants: merchants(&wanted.scope),
         lease: lease(inner, check.endpoint()),
-        suspects: matches!(whom, Whom::Suspects),
+        losses,
         merchant_interval: inner.merchant_interval(check.endpoint()),
     };
     inner.progress.book_under(wanted.run);
-    let behind = match whom {
-        Whom::Suspects => None,
-        Whom::Others { behind } => behind,
-    };
     match inner.store.claim_behind(wish, behind).await {
         Ok(claimed) => {
             if !claimed.claims.is_empty() {
@@ -150,57 +158,117 @@ pub(super) async fn take_room(inner: &Inner, room: &Arc<Semaphore>, batch: usize
 }
 
 /// Each claim with its share of the room; room that nobody needs is free again.
-pub(super) fn ways(
-    claims: Vec<Claim>,
-    mut room: OwnedSemaphorePermit,
-    alone: Option<OwnedSemaphorePermit>,
-) -> Vec<Way> {
-    let mut alone = alone;
-    claims.into_iter().map_while(|claim| Some(Way { claim, _room: room.split(1)?, _alone: alone.take() })).collect()
+pub(super) fn ways(claims: Vec<Claim>, mut room: OwnedSemaphorePermit, group: Option<&Group>) -> Vec<Way> {
+    claims
+        .into_iter()
+        .map_while(|claim| Some(Way { claim, _room: room.split(1)?, _group: group.map(Arc::clone) }))
+        .collect()
 }
 
-/// Items that lost their process on two claims in a row. Whoever kills its process is found out by going alone; the others
-/// are cleared by their first record.
+/// Items that lost their process on two claims in a row or more. Whoever kills its process is found out by going in ever smaller
+/// company; the others are cleared by their first record.
 pub(super) struct Suspects {
-    alone: Arc<Semaphore>,
+    /// The lane's check.
+    pub check: CheckName,
+    /// One group at a time: those who died together are the suspects of one death.
+    one: Arc<Semaphore>,
     look_at: Instant,
+    /// Of whom the log has said that they begin, and not yet that they are through.
+    begun: Option<Scope>,
 }
 
 impl Suspects {
-    pub fn none_yet() -> Self {
-        Self { alone: Arc::new(Semaphore::new(1)), look_at: Instant::now() }
+    pub fn of(check: CheckName) -> Self {
+        Self { check, one: Arc::new(Semaphore::new(1)), look_at: Instant::now(), begun: None }
     }
 
-    /// The next suspect of the check, when the last one is through. Looked for when little else is due.
-    pub async fn next(&mut self, inner: &Inner, check: CheckName, wanted: &Wanted, room: &Arc<Semaphore>) -> Vec<Way> {
-        let Ok(alone) = Arc::clone(&self.alone).try_acquire_owned() else { return Vec::new() };
+    /// The next group of suspects, when the last one is called: of those that may go in the largest company. Looked for when
+    /// little else is due. `window`: claims under way in the lane at most.
+    pub async fn next(&mut self, inner: &Inner, wanted: &Wanted, room: &Arc<Semaphore>, window: usize) -> Vec<Way> {
+        let Ok(one) = Arc::clone(&self.one).try_acquire_owned() else { return Vec::new() };
         if Instant::now() < self.look_at {
             return Vec::new();
         }
-        match inner.store.park(inner.platform.id, check).await {
+        self.look_at = Instant::now() + SUSPECTS_EVERY;
+        let Some(due) = self.due(inner, &wanted.scope).await else { return Vec::new() };
+        if due.to_park {
+            self.park(inner).await;
+        }
+        for losses in due.claimable {
+            let company = usize::try_from(losses.company_max()).unwrap_or(window).min(window);
+            let Some(room) = take_room(inner, room, company).await else { return Vec::new() };
+            let claims = claim_batch(inner, self.check, wanted, company, Whom::Suspects(losses)).await.claims;
+            // Another process took them, or their gate bars them: those of the next level may go.
+            let Some(first) = claims.first() else { continue };
+            if losses.company_max() == 1 {
+                tracing::warn!(
+                    check.name = self.check.name(),
+                    merchant.id = first.key.appid,
+                    "lost its process {losses}: goes alone"
+                );
+            }
+            if self.begun.replace(wanted.scope.clone()).is_none() {
+                tracing::info!(
+                    check.name = self.check.name(),
+                    suspects = due.items,
+                    at_a_time = company,
+                    "some items lost their process {losses} in a row: such items go in small groups, until it is known who kills it"
+                );
+            }
+            self.look_at = Instant::now();
+            return ways(claims, room, Some(&Arc::new(one)));
+        }
+        self.say_if_through(due.items);
+        Vec::new()
+    }
+
+    /// Waits until the group under way is called; for ever, when there is none.
+    pub async fn called(&self) {
+        if self.one.available_permits() > 0 {
+            return std::future::pending().await;
+        }
+        self.one.acquire().await.map(drop).unwrap_or_default();
+    }
+
+    /// The lane ends: says whether those whose beginning was told are through.
+    pub async fn end(mut self, inner: &Inner) {
+        let Some(scope) = self.begun.clone() else { return };
+        // A Postgres that is away is not waited for: the line is left out.
+        if let Ok(Some(due)) = tokio::time::timeout(SUSPECTS_EVERY, self.due(inner, &scope)).await {
+            self.say_if_through(due.items);
+        }
+    }
+
+    fn say_if_through(&mut self, left: u64) {
+        if left == 0 && self.begun.take().is_some() {
+            tracing::info!(check.name = self.check.name(), "the items that had lost their process are through");
+        }
+    }
+
+    async fn due(&self, inner: &Inner, scope: &Scope) -> Option<DueSuspects> {
+        let interval = inner.merchant_interval(self.check.endpoint());
+        inner
+            .store
+            .due_suspects(inner.platform.id, self.check, merchants(scope), interval)
+            .await
+            .inspect_err(|error| {
+                tracing::warn!(check.name = self.check.name(), %error, "looking for items that lost their process waits for Postgres");
+            })
+            .ok()
+    }
+
+    async fn park(&self, inner: &Inner) {
+        match inner.store.park(inner.platform.id, self.check).await {
             Ok(parked) => {
                 for appid in parked {
                     tracing::error!(
-                        check.name = check.name(),
+                        check.name = self.check.name(),
                         merchant.id = appid,
                         "the process died on each of its last five claims: parked for a day"
                     );
                 }
             }
-            Err(error) => tracing::warn!(check.name = check.name(), %error, "parking waits for Postgres"),
+            Err(error) => tracing::warn!(check.name = self.check.name(), %error, "parking waits for Postgres"),
         }
-        let Some(room) = take_room(inner, room, 1).await else { return Vec::new() };
-        let claimed = claim_batch(inner, check, wanted, 1, Whom::Suspects).await.claims;
-        match claimed.first() {
-            Some(claim) => {
-                tracing::warn!(
-                    check.name = check.name(),
-                    merchant.id = claim.key.appid,
-                    "lost its process twice: goes alone"
-                );
-            }
-            None => self.look_at = Instant::now() + SUSPECTS_EVERY,
-        }
-        ways(claimed, room, Some(alone))
     }
 }

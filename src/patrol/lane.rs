@@ -19,7 +19,7 @@ use super::{
     step,
 };
 use crate::{
-    domain::{CheckName, Endpoint, Outcome, Settled, ports::StoredToken},
+    domain::{Endpoint, Outcome, Settled, ports::StoredToken},
     store::claim::Claim,
     wechat::MARGIN_MAX,
 };
@@ -53,8 +53,10 @@ pub(super) async fn run(
     let (ready, ways) = mpsc::channel::<Way>(window);
     let tasks = TaskTracker::new();
     let dispatcher = tokio::spawn(dispatch(Arc::clone(&inner), index, ways, settled.clone(), jobs));
-    claim(&inner, check, window, board, &ready, &settled, &tasks).await;
+    let mut suspects = Suspects::of(check);
+    claim(&inner, window, board, &ready, &settled, &tasks, &mut suspects).await;
     drop(ready);
+    suspects.end(&inner).await;
     tasks.close();
     tasks.wait().await;
     if let Err(error) = dispatcher.await {
@@ -64,16 +66,16 @@ pub(super) async fn run(
 
 async fn claim(
     inner: &Arc<Inner>,
-    check: CheckName,
     window: usize,
     mut board: watch::Receiver<Board>,
     ready: &mpsc::Sender<Way>,
     settled: &mpsc::Sender<Settled>,
     tasks: &TaskTracker,
+    suspects: &mut Suspects,
 ) {
+    let check = suspects.check;
     let room = Arc::new(Semaphore::new(window));
     let mut cursor = Cursor::at_the_start();
-    let mut suspects = Suspects::none_yet();
     loop {
         let wanted = board.borrow_and_update().wanted.get(&check).cloned();
         let Some(wanted) = wanted.filter(|_| !inner.halted()) else {
@@ -107,13 +109,14 @@ async fn claim(
         let ways = ways(claimed.claims, permits, None);
         deliver(inner, ways, ready, settled, tasks).await;
         if dry && !alone {
-            let suspect = suspects.next(inner, check, &wanted, &room).await;
-            deliver(inner, suspect, ready, settled, tasks).await;
+            let group = suspects.next(inner, &wanted, &room, window).await;
+            deliver(inner, group, ready, settled, tasks).await;
         }
         if dry {
             tokio::select! {
                 () = inner.stop.cancelled() => return,
                 () = inner.recorded.notified() => {}
+                () = suspects.called() => {}
                 changed = board.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(DRY) => {}
             }

@@ -7,9 +7,77 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use strum::VariantArray;
 
 use super::{Store, StoreError, lease::Lease, seal::Place};
 use crate::domain::{CheckName, ItemKey, PlatformId, ports::StoredToken};
+
+/// Which items a claim is after, by how often in a row they lost their process: a lease of theirs ended without a word. Those
+/// that lost it twice or more are suspects: one of them may be what kills it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
+pub enum Losses {
+    /// Once at most: no suspects.
+    OnceAtMost,
+    /// Twice.
+    Twice,
+    /// Three times.
+    ThreeTimes,
+    /// Four times or more.
+    FourTimes,
+}
+
+impl Losses {
+    /// How many of them go in one claim at most, and under way together. The more an item has lost, the smaller its company: the
+    /// one that kills its process takes fewer and fewer others along, and is alone at the last try before it is parked; those that
+    /// are merely unlucky are not held up one by one.
+    #[must_use]
+    pub const fn company_max(self) -> u32 {
+        match self {
+            Self::OnceAtMost => u32::MAX,
+            Self::Twice => 64,
+            Self::ThreeTimes => 8,
+            Self::FourTimes => 1,
+        }
+    }
+
+    /// The number that statements know it by: how many times, at the ends of the range "or less" and "or more".
+    const fn times(self) -> i32 {
+        match self {
+            Self::OnceAtMost => 1,
+            Self::Twice => 2,
+            Self::ThreeTimes => 3,
+            Self::FourTimes => 4,
+        }
+    }
+
+    /// Whether these are suspects.
+    #[must_use]
+    pub fn suspects(self) -> bool {
+        self != Self::OnceAtMost
+    }
+}
+
+impl std::fmt::Display for Losses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::OnceAtMost => "once at most",
+            Self::Twice => "twice",
+            Self::ThreeTimes => "three times",
+            Self::FourTimes => "four times or more",
+        })
+    }
+}
+
+/// The suspects of a check that are due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueSuspects {
+    /// All of them, also those that somebody leases and those that their merchant's own limit bars.
+    pub items: u64,
+    /// What those among them that may be claimed now have lost, the fewest losses first.
+    pub claimable: Vec<Losses>,
+    /// Some lost their process on five claims in a row: [`Store::park`] parks them.
+    pub to_park: bool,
+}
 
 /// What to claim.
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +88,14 @@ pub struct ClaimWish<'a> {
     pub check: CheckName,
     /// The reading check whose row carries the merchant's limit, for checks that message people.
     pub gate: Option<CheckName>,
-    /// Items at most.
+    /// Items at most; never more than [`Losses::company_max`].
     pub items_max: u32,
     /// Only these merchants; `None`: all.
     pub merchants: Option<&'a [String]>,
     /// How long the claims belong to this process.
     pub lease: Duration,
-    /// Claim suspects (items that lost their process on two claims in a row), and only them; they should be few at a time.
-    pub suspects: bool,
+    /// Only items that lost their process so often.
+    pub losses: Losses,
     /// From call to call of one merchant: what a dead process may have called last is not called again before.
     pub merchant_interval: Duration,
 }
@@ -115,7 +183,7 @@ impl Store {
         let mut query = sqlx::query_as::<_, ClaimRow>(statement)
             .bind(wish.platform)
             .bind(wish.check.name())
-            .bind(i64::from(wish.items_max))
+            .bind(i64::from(wish.items_max.min(wish.losses.company_max())))
             .bind(wish.lease.as_secs_f64())
             .bind(self.process_id);
         if wish.gate.is_some() || wish.merchants.is_some() {
@@ -124,7 +192,7 @@ impl Store {
         if let Some(gate) = wish.gate {
             query = query.bind(gate.name());
         }
-        query = query.bind(wish.suspects);
+        query = query.bind(wish.losses.times());
         query = query.bind(wish.merchant_interval.as_secs_f64());
         if wish.gate.is_none() && wish.merchants.is_none() {
             query = query
@@ -145,7 +213,7 @@ impl Store {
             counterpart: counterpart.to_owned(),
         });
         let mut claims: Vec<Claim> = rows.into_iter().map(|row| self.opened(row, wish, asked)).collect();
-        claims.sort_by(|left, right| left.key.appid.cmp(&right.key.appid));
+        claims.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(Claimed { claims, last })
     }
 
@@ -164,6 +232,39 @@ impl Store {
             .bind(checks.iter().map(|check| check.name()).collect::<Vec<_>>())
             .bind(while_of.as_secs_f64());
         Ok(claimable.fetch_one(&self.pool).await?)
+    }
+
+    /// What suspects a check has among these merchants (`None`: all), when calls of one merchant stand `merchant_interval`
+    /// apart.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn due_suspects(
+        &self,
+        platform: PlatformId,
+        check: CheckName,
+        merchants: Option<&[String]>,
+        merchant_interval: Duration,
+    ) -> Result<DueSuspects, StoreError> {
+        let rows: Vec<(i32, i64, bool)> = sqlx::query_as(include_str!("sql/suspects.sql"))
+            .bind(platform)
+            .bind(check.name())
+            .bind(merchants)
+            .bind(merchant_interval.as_secs_f64())
+            .fetch_all(&self.pool)
+            .await?;
+        let claimable = |losses: &Losses| {
+            let last = *losses == Losses::FourTimes;
+            losses.suspects()
+                && rows
+                    .iter()
+                    .any(|(times, _, free)| *free && (*times == losses.times() || last && *times > losses.times()))
+        };
+        Ok(DueSuspects {
+            items: rows.iter().map(|(_, items, _)| u64::try_from(*items).unwrap_or(0)).sum(),
+            claimable: Losses::VARIANTS.iter().copied().filter(claimable).collect(),
+            to_park: rows.iter().any(|(times, _, _)| *times > Losses::FourTimes.times()),
+        })
     }
 
     /// Parks the items of a check that lost their process on five claims in a row, and answers whose they are. May be

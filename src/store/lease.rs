@@ -49,7 +49,8 @@ impl Lease {
 
 impl Store {
     /// Moves the ends of these leases on to `lease` from now; those that are over already stay over. Answers how many go
-    /// on. May be repeated.
+    /// on. One whose item is locked at the moment (it is being recorded, or planned, or put on hold) is left out: it is no less this
+    /// process's, ends when it would have, and can be prolonged the next time. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer: the leases end when they would have.

@@ -256,10 +256,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin_by_key().await?;
         let checks = CheckName::ALL.iter().filter(|check| check.endpoint() == endpoint);
+        let checks: Vec<&str> = checks.map(|check| check.name()).collect();
         sqlx::query(include_str!("sql/record_lock.sql"))
             .bind(platform)
-            .bind(vec![appid])
-            .bind(checks.map(|check| check.name()).collect::<Vec<_>>())
+            .bind(vec![appid; checks.len()])
+            .bind(&checks)
+            .bind(vec![None::<&str>; checks.len()])
             .execute(&mut *transaction)
             .await?;
         let closing = Closing { appid, endpoint, until, class, errcode: None, waits: class != Class::QuotaMinute };

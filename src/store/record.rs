@@ -3,7 +3,7 @@
 //! Locks are taken in one order: items in key order, then the result tables in key order. History follows from the rows
 //! that the fenced update returned; a stale row drops alone.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
@@ -40,6 +40,34 @@ fn wakes_others(claim: &Settled) -> bool {
     }
 }
 
+/// Locks the families of claims that may wake others, with every claim that stands before the last of them, in one key order.
+/// What stands behind needs no lock of its own: the update that follows takes it in that order.
+async fn lock_families(
+    transaction: &mut Transaction,
+    context: RecordContext,
+    claims: &[&Settled],
+) -> Result<(), StoreError> {
+    let Some(last) = claims.iter().rposition(|claim| wakes_others(claim)) else { return Ok(()) };
+    let last = &claims[last].key.appid;
+    let mut rows: BTreeSet<(&str, &str, Option<&str>)> = BTreeSet::new();
+    for claim in claims.iter().take_while(|claim| claim.key.appid <= *last) {
+        let key = &claim.key;
+        if wakes_others(claim) {
+            rows.extend(key.check.family().iter().map(|check| (&*key.appid, check.name(), None)));
+        } else {
+            rows.insert((&key.appid, key.check.name(), Some(&key.counterpart)));
+        }
+    }
+    sqlx::query(include_str!("sql/record_lock.sql"))
+        .bind(context.platform)
+        .bind(rows.iter().map(|(appid, _, _)| *appid).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, check, _)| *check).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, _, counterpart)| *counterpart).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
 impl Store {
     /// Records a batch of claims of one platform. All of it or nothing; repeating a batch that was recorded writes
     /// nothing, because its leases are gone.
@@ -47,49 +75,34 @@ impl Store {
     /// # Errors
     /// [`StoreError::Data`]: some row can not be stored, halve the batch. [`StoreError::Collision`]: repeat it.
     pub async fn record(&self, context: RecordContext, batch: &[Settled]) -> Result<Recorded, StoreError> {
+        // Calls end in no order; rows are taken in that of their keys, as everybody takes them.
+        let mut places: Vec<usize> = (0..batch.len()).collect();
+        places.sort_by(|left, right| batch[*left].key.cmp(&batch[*right].key));
+        let claims: Vec<&Settled> = places.iter().map(|place| &batch[*place]).collect();
         let mut transaction = self.begin_by_key().await?;
-        self.lock_families(&mut transaction, context, batch).await?;
-        let written = self.write_items(&mut transaction, context, batch).await?;
+        lock_families(&mut transaction, context, &claims).await?;
+        let recorded = self.write_items(&mut transaction, context, &claims).await?;
         let applied: Vec<&Settled> =
-            batch.iter().zip(&written).filter(|(_, written)| **written).map(|(claim, _)| claim).collect();
+            claims.iter().zip(&recorded).filter(|(_, recorded)| **recorded).map(|(claim, _)| *claim).collect();
         self.write_gates(&mut transaction, context, &applied).await?;
         super::results::write(&mut transaction, context, &applied).await?;
-        self.write_intents(&mut transaction, context, batch).await?;
+        self.write_intents(&mut transaction, context, &claims).await?;
         self.write_failures(&mut transaction, context, &applied).await?;
         self.write_withdrawn(&mut transaction, context, &applied).await?;
         self.write_closures(&mut transaction, context.platform, &applied).await?;
         transaction.commit().await?;
-        Ok(Recorded { written })
-    }
-
-    async fn lock_families(
-        &self,
-        transaction: &mut Transaction,
-        context: RecordContext,
-        batch: &[Settled],
-    ) -> Result<(), StoreError> {
-        let waking: Vec<&Settled> = batch.iter().filter(|claim| wakes_others(claim)).collect();
-        if waking.is_empty() {
-            return Ok(());
+        let mut written = vec![false; batch.len()];
+        for (place, recorded) in places.into_iter().zip(recorded) {
+            written[place] = recorded;
         }
-        let appids: Vec<&str> = waking.iter().map(|claim| claim.key.appid.as_str()).collect();
-        let checks: HashSet<&str> =
-            waking.iter().flat_map(|claim| claim.key.check.family()).map(|check| check.name()).collect();
-        let checks: Vec<&str> = checks.into_iter().collect();
-        sqlx::query(include_str!("sql/record_lock.sql"))
-            .bind(context.platform)
-            .bind(appids)
-            .bind(checks)
-            .execute(&mut **transaction)
-            .await?;
-        Ok(())
+        Ok(Recorded { written })
     }
 
     async fn write_items(
         &self,
         transaction: &mut Transaction,
         context: RecordContext,
-        batch: &[Settled],
+        batch: &[&Settled],
     ) -> Result<Vec<bool>, StoreError> {
         let ordinals: Vec<i64> = sqlx::query_scalar(include_str!("sql/record.sql"))
             .bind(context.platform)
@@ -151,9 +164,9 @@ impl Store {
         &self,
         transaction: &mut Transaction,
         context: RecordContext,
-        batch: &[Settled],
+        batch: &[&Settled],
     ) -> Result<(), StoreError> {
-        let ended: Vec<_> = batch.iter().filter_map(|claim| claim.intent.map(|intent| (claim, intent))).collect();
+        let ended: Vec<_> = batch.iter().filter_map(|claim| claim.intent.map(|intent| (*claim, intent))).collect();
         if ended.is_empty() {
             return Ok(());
         }

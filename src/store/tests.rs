@@ -7,6 +7,7 @@ mod history;
 mod keys;
 mod limits;
 mod listing;
+mod locks;
 mod operator;
 mod platforms;
 mod promises;

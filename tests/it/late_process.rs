@@ -10,7 +10,7 @@ use wxpatrol::{
     simulate::Endpoint,
     store::{
         Store,
-        claim::{Claim, ClaimWish},
+        claim::{Claim, ClaimWish, Losses},
         record::RecordContext,
     },
 };
@@ -39,7 +39,7 @@ async fn claimed(world: &World, store: &Store, check: CheckName) -> Vec<Claim> {
         items_max: 100,
         merchants: None,
         lease: LEASE,
-        suspects: false,
+        losses: Losses::OnceAtMost,
         merchant_interval: Duration::ZERO,
     };
     store.claim(wish).await.unwrap()

@@ -8,7 +8,7 @@ use wxpatrol::{
     patrol::Until,
     store::{
         Store,
-        claim::{Claim, ClaimWish},
+        claim::{Claim, ClaimWish, DueSuspects, Losses},
         record::RecordContext,
     },
 };
@@ -22,37 +22,37 @@ const OVER: Duration = Duration::from_secs(31);
 async fn planned(mini_programs: u32) -> World {
     let world = World::synced(plan(mini_programs, 1)).await;
     let context = RecordContext { platform: world.platform().await, run: None, patience: Patience(LEASE) };
-    world.database.store.plan(context, false).await.unwrap();
+    world.database.store.plan(context, Losses::OnceAtMost).await.unwrap();
     world
 }
 
-async fn claimed(world: &World, store: &Store, suspects: bool) -> Vec<Claim> {
+async fn claimed(world: &World, store: &Store, losses: Losses) -> Vec<Claim> {
     let wish = ClaimWish {
         platform: world.platform().await,
         check: CheckName::Phone,
         gate: None,
-        items_max: if suspects { 1 } else { 100 },
+        items_max: 100,
         merchants: None,
         lease: LEASE,
-        suspects,
+        losses,
         merchant_interval: Duration::ZERO,
     };
     store.claim(wish).await.unwrap()
 }
 
-/// Claims everything that may be claimed in company, and dies.
-async fn dies_with_its_claims(world: &World) -> usize {
+/// Claims as many as may go together of those that lost their process so often, and dies.
+async fn dies_with(world: &World, losses: Losses) -> Vec<String> {
     let store = world.database.another_store().await;
-    let claims = claimed(world, &store, false).await;
+    let claims = claimed(world, &store, losses).await;
     world.database.advance(OVER).await;
-    claims.len()
+    claims.into_iter().map(|claim| claim.key.appid).collect()
 }
 
 #[tokio::test]
 async fn a_prolonged_lease_holds_longer_and_one_that_is_over_stays_over() {
     let world = planned(3).await;
     let store = &world.database.store;
-    let claims = claimed(&world, store, false).await;
+    let claims = claimed(&world, store, Losses::OnceAtMost).await;
     let leases = || claims.iter().map(|claim| Arc::clone(&claim.lease)).collect::<Vec<_>>();
     let platform = world.platform().await;
     store.rehearse(Duration::from_secs(20)).await.unwrap();
@@ -61,21 +61,21 @@ async fn a_prolonged_lease_holds_longer_and_one_that_is_over_stays_over() {
     assert!(claims.iter().zip(before).all(|(claim, before)| claim.lease.until() > before));
     // Past the first end of the leases, before the second.
     store.rehearse(Duration::from_secs(20)).await.unwrap();
-    assert_eq!(claimed(&world, &world.database.another_store().await, false).await.len(), 0);
+    assert_eq!(claimed(&world, &world.database.another_store().await, Losses::OnceAtMost).await.len(), 0);
     store.rehearse(Duration::from_secs(20)).await.unwrap();
     let known: Vec<_> = claims.iter().map(|claim| claim.lease.until()).collect();
     assert_eq!(store.prolong(platform, leases(), LEASE).await.unwrap(), 0);
     assert!(claims.iter().zip(known).all(|(claim, known)| claim.lease.until() == known));
-    assert_eq!(claimed(&world, &world.database.another_store().await, false).await.len(), 3);
+    assert_eq!(claimed(&world, &world.database.another_store().await, Losses::OnceAtMost).await.len(), 3);
 }
 
 #[tokio::test]
 async fn nobody_prolongs_the_lease_of_another_process() {
     let world = planned(3).await;
     let (late, other) = (&world.database.store, world.database.another_store().await);
-    let stale = claimed(&world, late, false).await;
+    let stale = claimed(&world, late, Losses::OnceAtMost).await;
     late.rehearse(OVER).await.unwrap();
-    assert_eq!(claimed(&world, &other, false).await.len(), 3);
+    assert_eq!(claimed(&world, &other, Losses::OnceAtMost).await.len(), 3);
     let leases = stale.iter().map(|claim| Arc::clone(&claim.lease)).collect();
     assert_eq!(late.prolong(world.platform().await, leases, Duration::from_secs(600)).await.unwrap(), 0);
     let longest = "select max(leased_until) < wxpatrol_data.clock() + interval '1 min' from wxpatrol_data.item";
@@ -117,42 +117,69 @@ async fn the_beat_prolongs_claims_that_wait_for_their_tokens() {
 }
 
 #[tokio::test]
-async fn what_loses_its_process_twice_is_claimed_alone_and_at_five_times_parked() {
-    let world = planned(3).await;
-    assert_eq!(dies_with_its_claims(&world).await, 3);
-    assert_eq!(dies_with_its_claims(&world).await, 3);
-    assert_eq!(dies_with_its_claims(&world).await, 0, "suspects go in no company");
+async fn what_loses_its_process_again_goes_in_ever_smaller_company_and_is_parked_at_the_fifth_death() {
+    let world = planned(80).await;
     let platform = world.platform().await;
-    let store = world.database.another_store().await;
-    for _ in 0..3 {
-        assert_eq!(store.park(platform, CheckName::Phone).await.unwrap(), [""; 0]);
-        let suspect = claimed(&world, &store, true).await;
-        assert_eq!(suspect.len(), 1);
-        sqlx::query(
-            "update wxpatrol_data.item set due_at = due_at - interval '1 h' where appid = $1 and check_name = 'phone'",
-        )
-        .bind(&suspect[0].key.appid)
-        .execute(&world.database.pool)
-        .await
-        .unwrap();
-        world.database.advance(OVER).await;
-    }
-    let parked = store.park(platform, CheckName::Phone).await.unwrap();
-    assert_eq!(parked.len(), 1);
-    assert_eq!(world.outcomes(CheckName::Phone).await[&parked[0]], "failed killed_its_process");
+    let store = &world.database.store;
+    let suspects = async || store.due_suspects(platform, CheckName::Phone, None, Duration::ZERO).await.unwrap();
+    assert_eq!(suspects().await, DueSuspects::default());
+    assert_eq!(dies_with(&world, Losses::OnceAtMost).await.len(), 80);
+    assert_eq!(suspects().await, DueSuspects::default(), "once says nothing");
+    assert_eq!(dies_with(&world, Losses::OnceAtMost).await.len(), 80);
+    let all = DueSuspects { items: 80, claimable: vec![Losses::Twice], to_park: false };
+    assert_eq!(suspects().await, all);
+    assert_eq!(dies_with(&world, Losses::OnceAtMost).await, [""; 0], "suspects go among themselves");
+    let twice = dies_with(&world, Losses::Twice).await;
+    assert_eq!(twice.len(), 64);
+    let thrice = dies_with(&world, Losses::ThreeTimes).await;
+    assert_eq!(thrice.len(), 8);
+    assert!(thrice.iter().all(|appid| twice.contains(appid)));
+    let levels = vec![Losses::Twice, Losses::ThreeTimes, Losses::FourTimes];
+    assert_eq!(suspects().await, DueSuspects { items: 80, claimable: levels, to_park: false });
+    assert_eq!(store.park(platform, CheckName::Phone).await.unwrap(), [""; 0]);
+    let alone = dies_with(&world, Losses::FourTimes).await;
+    assert!(alone.len() == 1 && thrice.contains(&alone[0]), "{alone:?}");
+    assert!(suspects().await.to_park);
+    assert_eq!(store.park(platform, CheckName::Phone).await.unwrap(), alone, "the fifth death was its last");
+    assert!(!suspects().await.to_park);
+    assert_eq!(world.outcomes(CheckName::Phone).await[&alone[0]], "failed killed_its_process");
     let told = "select count(*) from wxpatrol.attention where why = 'failed' and detail like 'killed_its_process%'";
     assert_eq!(world.count(told).await, 1);
-    assert_eq!(world.count("select suspects from wxpatrol.ages where check_name = 'phone'").await, 3);
+    assert_eq!(world.count("select suspects from wxpatrol.ages where check_name = 'phone'").await, 79);
 }
 
 #[tokio::test]
-async fn suspects_are_cleared_by_the_next_run_without_leaving_anybody_out() {
-    let world = planned(12).await;
-    assert_eq!(dies_with_its_claims(&world).await, 12);
-    assert_eq!(dies_with_its_claims(&world).await, 12);
+async fn many_unlucky_items_are_called_side_by_side_and_the_log_tells_when_they_begin_and_are_through() {
+    let world = planned(40).await;
+    assert_eq!(dies_with(&world, Losses::OnceAtMost).await.len(), 40);
+    assert_eq!(dies_with(&world, Losses::OnceAtMost).await.len(), 40);
+    world.wechat.reset_counts();
+    world.wechat.set_latency(Duration::from_millis(300));
+    let ended = world.program(&["--once", "--check", "phone"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert_eq!(world.count("select count(*) from wxpatrol_data.item where abandoned > 0").await, 0);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.phone").await, 40);
+    let at_once = world.wechat.concurrent_calls_max();
+    assert!(at_once > 8, "{at_once} calls at once");
+    let lines = |words: &str| ended.stderr.lines().filter(|line| line.contains(words)).count();
+    let begun = "lost their process twice in a row";
+    assert_eq!((lines(begun), lines("that had lost their process are through")), (1, 1), "{}", ended.stderr);
+    assert!(ended.stderr.lines().any(|line| line.contains(begun) && line.contains("40")), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn what_lost_its_process_four_times_is_called_alone() {
+    let world = planned(6).await;
+    sqlx::query("update wxpatrol_data.item set abandoned = 4 where check_name = 'phone'")
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    world.wechat.reset_counts();
+    world.wechat.set_latency(Duration::from_millis(50));
     let ran = world.once_of(&[CheckName::Phone]).await;
     ran.assert_complete();
-    assert_eq!(ran.of(CheckName::Phone).done, 12);
+    assert_eq!(ran.of(CheckName::Phone).done, 6);
+    assert_eq!(world.wechat.concurrent_calls_max(), 1);
     assert_eq!(world.count("select count(*) from wxpatrol_data.item where abandoned > 0").await, 0);
 }
 

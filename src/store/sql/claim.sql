@@ -1,6 +1,6 @@
 -- claim.sql: leases the most overdue items of one check, with the merchants' stored tokens.
--- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 whether to lease suspects (items
--- that lost their process twice in a row), and only them, $7 seconds from call to call of one
+-- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 only what lost its process so many times in a
+-- row (1: or less, 2, 3, 4: or more), in a case, which the planner does not estimate, $7 seconds from call to call of one
 -- merchant: what was leased by a process that died may have been called last, and waits for them after its lease,
 -- $8 due at, $9 appid and $10 counterpart of the item behind which to begin (null and two empty texts: with the first).
 -- What stands before it was just claimed by this process: leased still, or recorded and due elsewhere, with a dead entry in the
@@ -20,7 +20,9 @@ with moment as materialized (
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
      and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $7) from moment))
-     and (i.abandoned + (i.leased_by is not null)::int >= 2) = $6
+     and case $6::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
+                       when 4 then i.abandoned + (i.leased_by is not null)::int >= 4
+                       else i.abandoned + (i.leased_by is not null)::int = $6 end
      and (i.due_at, i.appid, i.counterpart) > (coalesce($8::timestamptz, '-infinity'), $9::text, $10::text)
    order by i.due_at, i.appid, i.counterpart
    limit $3

@@ -1,7 +1,8 @@
 -- claim_gated.sql: leases items of a check that messages people, at most one of a merchant.
 -- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids or null, $7 the gate: the
--- reading check of the same merchant, whose row carries the merchant's limit (free_at), $8 suspects or not, $9 seconds from
--- call to call of one merchant: what was leased by a process that died may have been called last, and waits for them.
+-- reading check of the same merchant, whose row carries the merchant's limit (free_at), $8 only what lost its process so many
+-- times in a row (as in claim.sql), $9 seconds from call to call of one merchant: what was leased by a process that died may
+-- have been called last, and waits for them.
 -- Locks the chosen items and their gates, and writes both, so that a claim of the reading and a claim of the message
 -- that cross see each other. Served by item_due and item's primary key.
 with moment as materialized (
@@ -24,7 +25,9 @@ with moment as materialized (
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
      and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $9) from moment))
-     and (i.abandoned + (i.leased_by is not null)::int >= 2) = $8
+     and case $8::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
+                       when 4 then i.abandoned + (i.leased_by is not null)::int >= 4
+                       else i.abandoned + (i.leased_by is not null)::int = $8 end
      and g.free_at <= (select now from moment)
      and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $9) from moment))
      and ($6::text[] is null or i.appid = any ($6))

@@ -1,6 +1,7 @@
 -- claim_merchants.sql: as claim.sql, for a few merchants by name.
--- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids, $7 suspects or not, $8 seconds from
--- call to call of one merchant: what was leased by a process that died waits for them after its lease.
+-- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids, $7 only what lost its process so
+-- many times in a row (as in claim.sql), $8 seconds from call to call of one merchant: what was leased by a process that died
+-- waits for them after its lease.
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item's primary key.
 -- A row that was just locked stays where it is: the update reaches it by its place.
 with moment as materialized (
@@ -16,7 +17,9 @@ with moment as materialized (
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
      and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $8) from moment))
-     and (i.abandoned + (i.leased_by is not null)::int >= 2) = $7
+     and case $7::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
+                       when 4 then i.abandoned + (i.leased_by is not null)::int >= 4
+                       else i.abandoned + (i.leased_by is not null)::int = $7 end
    order by i.due_at, i.appid, i.counterpart
    limit $3
      for no key update skip locked

@@ -1,11 +1,22 @@
 -- leases_return.sql: everything of a platform that this process still leases comes due as it was, at an orderly end.
--- $1 process, $2 platform. Served by item_due: a leased item is still due there.
-update item
+-- $1 process, $2 platform. Served by item_due: a leased item is still due there. Locks the items in key order.
+with held as materialized (
+  select i.platform_id, i.appid, i.check_name, i.counterpart
+    from item i
+   where i.platform_id = $2
+     and i.check_name in ('phone', 'ask', 'callback', 'links', 'invite')
+     and not i.held
+     and i.due_at <= clock()
+     and i.leased_by = $1
+     and i.leased_until > clock()
+   order by i.platform_id, i.appid, i.check_name, i.counterpart
+     for no key update
+)
+update item i
    set leased_by = null,
        leased_until = null
- where platform_id = $2
-   and check_name in ('phone', 'ask', 'callback', 'links', 'invite')
-   and not held
-   and due_at <= clock()
-   and leased_by = $1
-   and leased_until > clock()
+  from held h
+ where i.platform_id = h.platform_id
+   and i.appid = h.appid
+   and i.check_name = h.check_name
+   and i.counterpart = h.counterpart

@@ -3,6 +3,7 @@
 -- $8 outcome (null: the claim goes back as it was), $9 reason, $10 class, $11 errcode, $12 rid,
 -- $13 due at (null: dormant), $14 whether the try counts, $15 free at.
 -- Answers with the ordinals of the rows that were written; a stale row drops alone.
+-- The arrays are in key order, and rows are locked in theirs, one look into the primary key for each.
 -- Served by item's primary key. Lease and fence stand in one case, which the planner does not estimate: leases come and
 -- go faster than statistics, and a plan that trusts "nobody leases anything" goes over the whole table for each row.
 with moment as materialized (

@@ -1,9 +1,12 @@
--- record_lock.sql: locks the items of a few merchants in key order, before the record that may wake one by another.
--- $1 platform, $2 appids, $3 checks. Locks every item found, in primary key order, so that two records never cross.
+-- record_lock.sql: locks items in key order, before a record that may wake one by another.
+-- $1 platform, arrays: $2 appid, $3 check, $4 counterpart (null: every one). Locks every item found, in primary key order, so
+-- that two records, or a record and planning, never cross.
 select 1
-  from item
- where platform_id = $1
-   and appid = any ($2)
-   and check_name = any ($3)
- order by platform_id, appid, check_name, counterpart
-   for update
+  from unnest($2::text[], $3::text[], $4::text[]) as s (appid, check_name, counterpart)
+  join item i
+    on i.platform_id = $1
+   and i.appid = s.appid
+   and i.check_name = s.check_name
+   and (s.counterpart is null or i.counterpart = s.counterpart)
+ order by i.platform_id, i.appid, i.check_name, i.counterpart
+   for no key update of i

@@ -1,13 +1,20 @@
 -- record_withdrawn.sql: merchants that answered that they are not authorized: their tokens go, planning follows.
--- $1 platform, $2 appids
-with gone as (
-  update merchant
-     set withdrawn_at = clock(),
-         plan_stale = true
+-- $1 platform, $2 appids. Locks the merchants in key order.
+with gone as materialized (
+  select platform_id, appid
+    from merchant
    where platform_id = $1
      and appid = any ($2)
      and withdrawn_at is null
-  returning platform_id, appid
+   order by platform_id, appid
+     for no key update
+), marked as (
+  update merchant m
+     set withdrawn_at = clock(),
+         plan_stale = true
+    from gone g
+   where m.platform_id = g.platform_id
+     and m.appid = g.appid
 )
 update credential c
    set access_sealed = null,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{Outcome, Settled, link::Patience},
     store::{
-        claim::{Claim, ClaimWish, Claimed, QueuePlace},
+        claim::{Claim, ClaimWish, Claimed, Losses, QueuePlace},
         record::RecordContext,
     },
 };
@@ -28,7 +28,7 @@ enum Deed {
     Claim {
         process: usize,
         items_max: u32,
-        suspects: bool,
+        losses: Losses,
         /// Goes on behind the last one that this process has claimed, if it has claimed anything.
         behind: bool,
     },
@@ -66,11 +66,17 @@ fn deed() -> impl Strategy<Value = Deed> {
         Just(Became::Dormant),
         Just(Became::Back),
     ];
+    let losses = prop_oneof![
+        7 => Just(Losses::OnceAtMost),
+        1 => Just(Losses::Twice),
+        1 => Just(Losses::ThreeTimes),
+        1 => Just(Losses::FourTimes),
+    ];
     // At the edge of the lease, and on both sides of it.
     let millis = prop_oneof![Just(1_i64), Just(10_000), Just(29_999), Just(30_000), Just(30_001), Just(60_000)];
     prop_oneof![
-        5 => (process(), 1_u32..6, prop::bool::weighted(0.3), prop::bool::weighted(0.3))
-            .prop_map(|(process, items_max, suspects, behind)| Deed::Claim { process, items_max, suspects, behind }),
+        5 => (process(), 1_u32..6, losses, prop::bool::weighted(0.3))
+            .prop_map(|(process, items_max, losses, behind)| Deed::Claim { process, items_max, losses, behind }),
         5 => (process(), proptest::collection::vec(0_usize..8, 1..5), became)
             .prop_map(|(process, claims, became)| Deed::Record { process, claims, became }),
         1 => process().prop_map(|process| Deed::Prolong { process }),
@@ -105,8 +111,14 @@ impl Item {
         self.abandoned + i16::from(self.lease.is_some())
     }
 
-    fn claimable(&self, suspects: bool, now: DateTime<Utc>) -> bool {
-        self.due_at.is_some_and(|due_at| due_at <= now) && !self.leased(now) && (self.lost() >= 2) == suspects
+    fn claimable(&self, losses: Losses, now: DateTime<Utc>) -> bool {
+        let fits = match losses {
+            Losses::OnceAtMost => self.lost() < 2,
+            Losses::Twice => self.lost() == 2,
+            Losses::ThreeTimes => self.lost() == 3,
+            Losses::FourTimes => self.lost() >= 4,
+        };
+        self.due_at.is_some_and(|due_at| due_at <= now) && !self.leased(now) && fits
     }
 
     fn become_(&mut self, became: Became, now: DateTime<Utc>) {
@@ -174,7 +186,7 @@ impl Workshop {
             .collect()
     }
 
-    async fn claim(&self, process: usize, items_max: u32, suspects: bool, behind: Option<&QueuePlace>) -> Claimed {
+    async fn claim(&self, process: usize, items_max: u32, losses: Losses, behind: Option<&QueuePlace>) -> Claimed {
         let wish = ClaimWish {
             platform: self.still.platform,
             check: CheckName::Phone,
@@ -182,7 +194,7 @@ impl Workshop {
             items_max,
             merchants: None,
             lease: LEASE,
-            suspects,
+            losses,
             merchant_interval: Duration::ZERO,
         };
         self.stores[process].claim_behind(wish, behind).await.unwrap()
@@ -229,11 +241,11 @@ fn whoever_claims_records_and_comes_late_the_items_are_as_the_model_says() {
             for deed in deeds {
                 let now = workshop.still.now;
                 match &deed {
-                    Deed::Claim { process, items_max, suspects, behind } => {
+                    Deed::Claim { process, items_max, losses, behind } => {
                         let behind = places[*process].clone().filter(|_| *behind);
                         let mut expected: Vec<_> = model
                             .iter()
-                            .filter(|(_, item)| item.claimable(*suspects, now))
+                            .filter(|(_, item)| item.claimable(*losses, now))
                             .filter(|(appid, item)| {
                                 behind
                                     .as_ref()
@@ -243,10 +255,10 @@ fn whoever_claims_records_and_comes_late_the_items_are_as_the_model_says() {
                             .collect();
                         // Most overdue first.
                         expected.sort();
-                        let mut expected: Vec<_> =
-                            expected.into_iter().take(*items_max as usize).map(|(_, appid)| appid).collect();
+                        let most = if *losses == Losses::FourTimes { 1 } else { *items_max as usize };
+                        let mut expected: Vec<_> = expected.into_iter().take(most).map(|(_, appid)| appid).collect();
                         expected.sort();
-                        let claimed = workshop.claim(*process, *items_max, *suspects, behind.as_ref()).await;
+                        let claimed = workshop.claim(*process, *items_max, *losses, behind.as_ref()).await;
                         let made = claimed.claims;
                         places[*process] = claimed.last.or(behind);
                         let got: Vec<_> = made.iter().map(|claim| claim.key.appid.clone()).collect();

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     domain::{Callback, Finding, Outcome, Settled, callback::CanonicalConfig, link::Patience, outcome::PhoneState},
-    store::{claim::ClaimWish, record::RecordContext},
+    store::{
+        claim::{ClaimWish, Losses},
+        record::RecordContext,
+    },
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -132,7 +135,7 @@ impl Desk {
             items_max: 10,
             merchants: None,
             lease: LEASE,
-            suspects: false,
+            losses: Losses::OnceAtMost,
             merchant_interval: Duration::ZERO,
         };
         let claims = store.claim(wish).await.unwrap();

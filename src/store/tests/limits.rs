@@ -12,7 +12,7 @@ use crate::{
         ports::{Slice, SliceSource as _, Unused},
     },
     store::{
-        claim::ClaimWish,
+        claim::{ClaimWish, Losses},
         limits::{LimitTold, QUESTIONS_A_DAY, QuotaSaid},
         slices::{SHARE, SharedLimits},
     },
@@ -497,7 +497,7 @@ async fn what_a_dead_process_may_have_called_waits_for_the_merchant_s_limit_afte
             items_max: 9,
             merchants: None,
             lease,
-            suspects: false,
+            losses: Losses::OnceAtMost,
             merchant_interval: minute,
         };
         say(&database.pool, "update item set due_at = clock(), outcome = null where appid = 'wxmini2'").await;

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     domain::{Endpoint, ports::TokenVault as _},
     store::{
-        claim::ClaimWish,
+        claim::{ClaimWish, Losses},
         merchants::MerchantRow,
         platforms::{PlatformChange, PlatformKept, PlatformRow},
         views::{ViewRows, ViewWish},
@@ -202,7 +202,7 @@ async fn a_process_gives_back_the_leases_of_one_platform_and_keeps_those_of_anot
             platform,
             check: CheckName::Phone,
             gate: None,
-            suspects: false,
+            losses: Losses::OnceAtMost,
             merchant_interval: std::time::Duration::ZERO,
             items_max: 10,
             merchants: None,

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{domain::CheckName, store::claim::ClaimWish};
+use crate::{
+    domain::CheckName,
+    store::claim::{ClaimWish, Losses},
+};
 
 fn wish(items_max: u32) -> ClaimWish<'static> {
     ClaimWish {
@@ -13,7 +16,7 @@ fn wish(items_max: u32) -> ClaimWish<'static> {
         items_max,
         merchants: None,
         lease: Duration::from_secs(60),
-        suspects: false,
+        losses: Losses::OnceAtMost,
         merchant_interval: Duration::ZERO,
     }
 }
@@ -114,7 +117,7 @@ async fn a_claim_reads_no_more_of_a_long_queue_for_what_was_claimed_before_it() 
             .bind(200_i64)
             .bind(60.0)
             .bind(uuid::Uuid::nil())
-            .bind(false)
+            .bind(1)
             .bind(0.0)
             .bind(due_at)
             .bind(appid)
