@@ -22,7 +22,7 @@ const OVER: Duration = Duration::from_secs(31);
 async fn planned(mini_programs: u32) -> World {
     let world = World::synced(plan(mini_programs, 1)).await;
     let context = RecordContext { platform: world.platform().await, run: None, patience: Patience(LEASE) };
-    world.database.store.plan(context, Losses::OnceAtMost).await.unwrap();
+    world.database.store.plan(context, false).await.unwrap();
     world
 }
 
