@@ -145,7 +145,7 @@ async fn what_loses_its_process_again_goes_in_ever_smaller_company_and_is_parked
     assert_eq!(world.outcomes(CheckName::Phone).await[&alone[0]], "failed killed_its_process");
     let told = "select count(*) from wxpatrol.attention where why = 'failed' and detail like 'killed_its_process%'";
     assert_eq!(world.count(told).await, 1);
-    assert_eq!(world.count("select suspects from wxpatrol.ages where check_name = 'phone'").await, 79);
+    assert_eq!(world.count("select suspects from wxpatrol.ages where check_name = 'phone'").await, 80);
 }
 
 #[tokio::test]
