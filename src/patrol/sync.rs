@@ -154,13 +154,15 @@ impl Sync {
             }
             tracing::info!(listed = synced.listed, total, "the list changed while it was read; reading it again");
         }
+        if synced.complete {
+            self.store.note_complete_reading(self.platform.id, began_at).await?;
+        }
         // Who is a merchant, and who no more, is the operator's list's to say.
         if self.source.is_some() {
             return Ok(synced);
         }
         // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
         if synced.complete {
-            self.store.note_complete_reading(self.platform.id, began_at).await?;
             let absences = self.store.book_absences(self.platform.id, began_at).await?;
             synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
         } else {
