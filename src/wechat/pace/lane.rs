@@ -310,7 +310,7 @@ async fn closed(closures: &mut watch::Receiver<Closures>) -> Closed {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_shared_closure_is_believed_for_a_while_and_one_of_this_process_until_its_end() {
         let (now, hour) = (Instant::now(), Duration::from_secs(3600));
         let believed = Closures { here: None, shared: Some((now + hour, now + CLOSED_AGAIN)) };

@@ -146,7 +146,7 @@ pub(super) fn late_max(limit: Limit) -> Duration {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn slow_rates_bear_lateness_up_to_a_fortieth_of_a_second() {
         for (limit, millis) in [("5000/s", 15), ("200/s", 15), ("50/s", 20), ("5/s", 25), ("1/min", 25), ("10/day", 25)]
         {
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_slot_that_comes_far_too_soon_is_thrown_away_and_takes_nothing_of_the_next_one() {
         let (now, interval) = (Instant::now(), Duration::from_secs(2));
         let governor = Governor::new(interval);
