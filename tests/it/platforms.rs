@@ -402,7 +402,17 @@ async fn the_page_of_a_halted_platform_names_the_address_that_wechat_refused() {
     until("the halt is shown", async || ready().await.contains("halted: ")).await;
     let text = ready().await;
     assert!(text.starts_with("HTTP/1.1 503") && text.contains("requestIP: 192.0.2.1"), "{text}");
+    for told in
+        ["select detail from wxpatrol.attention where why = 'halted'", "select halt_reason from wxpatrol.platforms"]
+    {
+        let told = world.texts(told).await.remove(0);
+        assert!(told.contains("requestIP: 192.0.2.1"), "{told}");
+    }
     assert!(unattended.killed().await, "it had ended by itself");
+    let halted = world.program(&["--once", "--check", "phone"]).await;
+    assert_eq!(halted.code, Some(3), "{}", halted.everything());
+    let last = halted.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("requestIP: 192.0.2.1 rid: ") && last.contains("allow list"), "{last}");
 }
 
 #[tokio::test]
