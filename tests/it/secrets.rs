@@ -292,8 +292,15 @@ async fn merchants_calls_fail(watch: &Watch) {
     watch.run(&[], &["--once", "--deadline", "13s"], "").await;
     assert!(world.wechat.refreshes().len() > expire, "tokens were refreshed");
     world.wechat.expire_all_tokens();
-    watch.run(&[], &["--once", "--all", "--deadline", "5s"], "").await;
-    let classes = world.texts("select distinct class from wxpatrol_data.failure order by class").await;
+    // What a slow machine does not come to before the deadline is met by the next run.
+    let mut classes = Vec::new();
+    for _ in 0..9 {
+        watch.run(&[], &["--once", "--all", "--deadline", "5s"], "").await;
+        classes = world.texts("select distinct class from wxpatrol_data.failure order by class").await;
+        if classes.len() >= 8 {
+            break;
+        }
+    }
     assert!(classes.len() >= 8, "calls failed in many ways: {classes:?}");
     watch.tables("after the calls failed").await;
     world.wechat.clear_script();
