@@ -55,9 +55,21 @@ async fn keys_in_tables(world: &World) -> Vec<String> {
 async fn stir(world: &World, enough: impl Fn() -> bool) {
     while !enough() {
         world.wechat.expire_all_tokens();
-        let once = world.program_with(&BOTH, &["--once", "--all", "--check", "callback"]).await;
-        assert_eq!(once.code, Some(0), "{}", once.everything());
+        patrolled(world, &BOTH, &["--once", "--all", "--check", "callback"]).await;
     }
+}
+
+/// One run to its end. Where the platform's own token dies again and again within seconds the breaker may open; it closes by
+/// itself, and the next run completes the work.
+async fn patrolled(world: &World, settings: &[(&str, &str)], arguments: &[&str]) {
+    for _ in 0..9 {
+        let once = world.program_with(settings, arguments).await;
+        if once.code != Some(3) {
+            assert_eq!(once.code, Some(0), "{}", once.everything());
+            return;
+        }
+    }
+    panic!("the platform stays halted");
 }
 
 fn refreshes(world: &World) -> u32 {
@@ -118,8 +130,7 @@ async fn a_key_is_replaced_while_workers_work_and_every_token_still_opens() {
     let again = world.program_with(&BOTH, &["keys", "rotate"]).await;
     assert_eq!(again.code, Some(0), "{}", again.everything());
     world.wechat.expire_all_tokens();
-    let once = world.program_with(&NEW_ONLY, &["--once", "--all", "--check", "callback", "--fail-on", "failed"]).await;
-    assert_eq!(once.code, Some(0), "{}", once.everything());
+    patrolled(&world, &NEW_ONLY, &["--once", "--all", "--check", "callback", "--fail-on", "failed"]).await;
     let lost = "select count(*) from wxpatrol_data.credential where lost_reason is not null or failures > 0";
     assert_eq!(world.count(lost).await, 0);
     assert_eq!(world.count("select count(*) from wxpatrol_data.item where outcome = 'failed'").await, 0);
