@@ -8,7 +8,11 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::{Store, StoreError, pool::Transaction};
-use crate::domain::{CheckName, Class, Finding, PlatformId, Settled, link::Patience, outcome::PhoneState};
+use crate::domain::{
+    CheckName, Class, Finding, PlatformId, Settled,
+    link::Patience,
+    outcome::{CallRecord, PhoneState},
+};
 
 /// What a record did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,31 +32,61 @@ pub struct RecordContext {
     pub patience: Patience,
 }
 
-/// Whether recording this claim may write another item of its merchant.
-fn wakes_others(claim: &Settled) -> bool {
+/// Whether recording this claim may write another item of its merchant, by a statement of its own.
+fn writes_others(claim: &Settled) -> bool {
     if claim.call.as_ref().is_some_and(|call| call.closes_until.is_some()) {
         return true;
     }
     match &claim.finding {
-        Some(Finding::Phone(state)) => claim.key.check == CheckName::Ask || *state == PhoneState::Missing,
         Some(Finding::Links { .. } | Finding::Invite(_)) => true,
-        Some(Finding::Callback(_)) | None => claim.key.check.gate().is_some(),
+        Some(Finding::Phone(_) | Finding::Callback(_)) | None => claim.key.check.gate().is_some(),
     }
 }
 
-/// Locks the families of claims that may wake others, with every claim that stands before the last of them, in one key order.
+/// What a record writes to one item: what became of its claim, or that it wakes by another's.
+struct Row<'a> {
+    check: CheckName,
+    claim: &'a Settled,
+    /// The claim's place in the batch; `None`: the item only wakes.
+    place: Option<usize>,
+}
+
+impl<'a> Row<'a> {
+    /// A claim's own row, and that of the ask that wakes when its phone is missing.
+    fn of((place, claim): (usize, &&'a Settled)) -> impl Iterator<Item = Self> {
+        let own = Self { check: claim.key.check, claim, place: Some(place) };
+        let missing = own.check == CheckName::Phone && claim.finding == Some(Finding::Phone(PhoneState::Missing));
+        std::iter::once(own).chain(missing.then_some(Self { check: CheckName::Ask, claim, place: None }))
+    }
+
+    /// The order of the primary key.
+    fn key(&self) -> (&'a str, &'static str, &'a str) {
+        (&self.claim.key.appid, self.check.name(), &self.claim.key.counterpart)
+    }
+
+    /// What the claim says of its own item.
+    fn said<T>(&self, what: impl FnOnce(&'a Settled) -> Option<T>) -> Option<T> {
+        self.place.and_then(|_| what(self.claim))
+    }
+
+    fn call(&self) -> Option<&'a CallRecord> {
+        self.said(|claim| claim.call.as_ref())
+    }
+}
+
+/// Locks the families of claims that may write others, with every claim that stands before the last of them, in one key order.
 /// What stands behind needs no lock of its own: the update that follows takes it in that order.
 async fn lock_families(
     transaction: &mut Transaction,
     context: RecordContext,
     claims: &[&Settled],
 ) -> Result<(), StoreError> {
-    let Some(last) = claims.iter().rposition(|claim| wakes_others(claim)) else { return Ok(()) };
+    let Some(last) = claims.iter().rposition(|claim| writes_others(claim)) else { return Ok(()) };
     let last = &claims[last].key.appid;
     let mut rows: BTreeSet<(&str, &str, Option<&str>)> = BTreeSet::new();
     for claim in claims.iter().take_while(|claim| claim.key.appid <= *last) {
         let key = &claim.key;
-        if wakes_others(claim) {
+        if writes_others(claim) {
             rows.extend(key.check.family().iter().map(|check| (&*key.appid, check.name(), None)));
         } else {
             rows.insert((&key.appid, key.check.name(), Some(&key.counterpart)));
@@ -104,35 +138,37 @@ impl Store {
         context: RecordContext,
         batch: &[&Settled],
     ) -> Result<Vec<bool>, StoreError> {
+        let mut rows: Vec<Row<'_>> = batch.iter().enumerate().flat_map(Row::of).collect();
+        rows.sort_by_key(Row::key);
         let ordinals: Vec<i64> = sqlx::query_scalar(include_str!("sql/record.sql"))
             .bind(context.platform)
             .bind(self.process_id)
             .bind(context.run)
-            .bind(batch.iter().map(|claim| claim.key.appid.as_str()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.key.check.name()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.key.counterpart.as_str()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.fence).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.outcome.name()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.outcome.reason()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.call.as_ref().map(|call| call.class.name())).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.call.as_ref().and_then(|call| call.errcode)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.claim.key.appid.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.check.name()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.claim.key.counterpart.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.claim.fence).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.said(|claim| claim.outcome.name())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.said(|claim| claim.outcome.reason())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.call().map(|call| call.class.name())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.call().and_then(|call| call.errcode)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.call().and_then(|call| call.rid.as_deref())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.said(|claim| claim.outcome.due_at())).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.claim.outcome.counts()).collect::<Vec<_>>())
+            // After a message it is the gate that waits for the merchant's limit.
             .bind(
-                batch.iter().map(|claim| claim.call.as_ref().and_then(|call| call.rid.as_deref())).collect::<Vec<_>>(),
-            )
-            .bind(batch.iter().map(|claim| claim.outcome.due_at()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|claim| claim.outcome.counts()).collect::<Vec<_>>())
-            .bind(
-                batch
-                    .iter()
-                    .map(|claim| if claim.key.check.gate().is_none() { claim.free_at } else { None })
+                rows.iter()
+                    .map(|row| row.said(|claim| claim.free_at.filter(|_| claim.key.check.gate().is_none())))
                     .collect::<Vec<_>>(),
             )
+            .bind(rows.iter().map(|row| row.place.is_none()).collect::<Vec<_>>())
             .fetch_all(&mut **transaction)
             .await?;
         let mut written = vec![false; batch.len()];
         for ordinal in ordinals {
-            if let Some(slot) = usize::try_from(ordinal - 1).ok().and_then(|index| written.get_mut(index)) {
-                *slot = true;
+            let row = usize::try_from(ordinal - 1).ok().and_then(|index| rows.get(index));
+            if let Some(place) = row.and_then(|row| row.place) {
+                written[place] = true;
             }
         }
         Ok(written)

@@ -15,6 +15,7 @@ mod queue;
 mod tokens;
 mod upkeep;
 mod views;
+mod wakes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! Readings of phones, and the asks that follow from them.
+//! Readings of phones, and the asks that go to sleep by them. (Those that wake do so with the record of the item: record.sql.)
 
 use std::collections::HashSet;
 
@@ -21,25 +21,27 @@ pub(super) async fn write(
     latest.dedup_by(|later, earlier| later.0.appid == earlier.0.appid);
     let appids: Vec<&str> = latest.iter().map(|(key, _)| key.appid.as_str()).collect();
     let states: Vec<&'static str> = latest.iter().map(|(_, state)| <&'static str>::from(*state)).collect();
-    let followed: HashSet<String> = sqlx::query_as::<_, (String, bool)>(include_str!("../sql/phone_read.sql"))
+    let bound: HashSet<String> = sqlx::query_scalar::<_, Option<String>>(include_str!("../sql/phone_read.sql"))
         .bind(context.platform)
         .bind(&appids)
         .bind(&states)
         .fetch_all(&mut **transaction)
         .await?
         .into_iter()
-        .filter_map(|(appid, follows)| follows.then_some(appid))
+        .flatten()
         .collect();
     // The ask's own item was settled with its claim; only a reading decides about somebody else's item.
-    let read: Vec<&(&ItemKey, PhoneState)> =
-        latest.iter().filter(|(key, _)| key.check == CheckName::Phone && followed.contains(&key.appid)).collect();
+    let read: Vec<&str> = latest
+        .iter()
+        .filter(|(key, _)| key.check == CheckName::Phone && bound.contains(&key.appid))
+        .map(|(key, _)| key.appid.as_str())
+        .collect();
     if read.is_empty() {
         return Ok(());
     }
-    sqlx::query(include_str!("../sql/phone_wakes_ask.sql"))
+    sqlx::query(include_str!("../sql/phone_stills_ask.sql"))
         .bind(context.platform)
-        .bind(read.iter().map(|(key, _)| key.appid.as_str()).collect::<Vec<_>>())
-        .bind(read.iter().map(|(_, state)| <&'static str>::from(*state)).collect::<Vec<_>>())
+        .bind(read)
         .execute(&mut **transaction)
         .await?;
     Ok(())

@@ -1,7 +1,7 @@
 -- phone_read.sql: readings of phones. A bound phone starts the count of asks afresh.
 -- $1 platform, arrays: $2 appid, $3 state. Rows are written in key order.
--- Answers with the merchants whose ask may have to follow: a first reading of a bound phone leaves it asleep, as it was
--- planned (a row that was inserted, and not updated, has no xmax).
+-- Answers with the merchants whose phone is bound now and was read before, and null for the others: a first reading of a bound
+-- phone leaves the ask asleep, as it was planned (a row that was inserted, and not updated, has no xmax).
 with moment as materialized (
   select clock() as now
 )
@@ -16,4 +16,4 @@ on conflict (platform_id, appid) do update
        read_at = excluded.read_at,
        bound_at = coalesce(excluded.bound_at, p.bound_at),
        asks_granted = case when excluded.state = 'bound' then 0 else p.asks_granted end
-returning p.appid, p.state = 'missing' or p.xmax <> 0 as ask_follows
+returning case when p.state = 'bound' and p.xmax <> 0 then p.appid end as bound_again

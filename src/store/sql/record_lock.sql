@@ -1,4 +1,4 @@
--- record_lock.sql: locks items in key order, before a record that may wake one by another.
+-- record_lock.sql: locks items in key order, before a record that may write one by another.
 -- $1 platform, arrays: $2 appid, $3 check, $4 counterpart (null: every one). Locks every item found, in primary key order, so
 -- that two records, or a record and planning, never cross.
 select 1

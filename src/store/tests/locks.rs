@@ -130,12 +130,14 @@ async fn a_lease_whose_item_is_held_for_a_moment_is_not_lost_and_goes_on_with_th
 
 #[tokio::test]
 async fn a_record_takes_its_claims_and_what_they_wake_in_one_order_of_keys() {
-    let database = merchants(2).await;
+    // As many as it takes for the record to go by its own order, and not by the index's.
+    let database = merchants(500).await;
+    say(&database.pool, "update item set due_at = 'infinity' where check_name = 'ask'; analyze item").await;
     let store = database.store.clone();
-    let phones = claimed(&store, CheckName::Phone, 9).await;
-    let callbacks = claimed(&store, CheckName::Callback, 9).await;
-    // The second merchant's phone wakes its ask, which stands behind the first one's callback.
-    let batch = [settled(&store, &phones[1]), settled(&store, &callbacks[0])];
+    let phones = claimed(&store, CheckName::Phone, 2).await;
+    let callbacks = claimed(&store, CheckName::Callback, 2).await;
+    // Each phone wakes its ask: the second one's stands between the first one's phone and its own.
+    let batch = [settled(&store, &phones[1]), settled(&store, &callbacks[0]), settled(&store, &phones[0])];
     let last = held(&database, "wx0002", "phone").await;
     let record = tokio::spawn({
         let store = store.clone();
@@ -153,8 +155,10 @@ async fn a_record_takes_its_claims_and_what_they_wake_in_one_order_of_keys() {
     });
     waiting(&database, 2).await;
     last.rollback().await.unwrap();
-    assert_eq!(record.await.unwrap().unwrap().written, [true; 2]);
+    assert_eq!(record.await.unwrap().unwrap().written, [true; 3]);
     planner.await.unwrap().unwrap();
+    let woken = "select appid from wxpatrol_data.item where check_name = 'ask' and due_at < 'infinity' order by 1";
+    assert_eq!(sqlx::query_scalar::<_, String>(woken).fetch_all(&database.pool).await.unwrap(), ["wx0001", "wx0002"]);
 }
 
 #[tokio::test]

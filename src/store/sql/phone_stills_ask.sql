@@ -1,0 +1,16 @@
+-- phone_stills_ask.sql: puts asks to sleep whose phone is bound.
+-- $1 platform, $2 appids. Leased asks are left to their holder. Another order of locks than the key's is seldom here, and a
+-- collision is repeated.
+update item i
+   set due_at    = 'infinity',
+       due_since = 'infinity',
+       outcome   = 'skipped',
+       reason    = 'phone_not_missing',
+       attempts  = 0
+  from unnest($2::text[]) as s (appid)
+ where i.platform_id = $1
+   and i.appid = s.appid
+   and i.check_name = 'ask'
+   and i.counterpart = ''
+   and i.leased_by is null
+   and (i.due_at < 'infinity' or i.reason = 'maximum_reached')

@@ -1,0 +1,113 @@
+//! A phone that was read wakes its merchant's ask, or puts it to sleep, with the record of the phone.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::*;
+use crate::{
+    domain::{Finding, Outcome, Settled, outcome::PhoneState},
+    store::claim::{Claim, ClaimWish, Losses},
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+const CONTEXT: RecordContext = RecordContext { platform: 1, run: None, patience: Patience(LEASE) };
+
+/// Mini programs whose phones are due, and whose asks are what a record may meet.
+const ASKS: &str = "
+    insert into platform (component_appid) values ('wxcomponent');
+    insert into merchant (platform_id, appid, kind)
+    select 1, appid, 'mini_program' from unnest('{wxcool,wxleased,wxmaximum,wxnew,wxsleeps,wxunpermitted}'::text[]) appid;
+    insert into item (platform_id, appid, check_name, due_at, due_since)
+    select 1, appid, 'phone', clock(), clock() from merchant;
+    insert into item (platform_id, appid, check_name, due_at, due_since, outcome, reason, attempts) values
+        (1, 'wxcool', 'ask', clock() + interval '3 days', clock() + interval '3 days', 'done', null, 0),
+        (1, 'wxleased', 'ask', 'infinity', 'infinity', 'skipped', 'phone_not_missing', 0),
+        (1, 'wxmaximum', 'ask', 'infinity', 'infinity', 'skipped', 'maximum_reached', 0),
+        (1, 'wxnew', 'ask', 'infinity', 'infinity', null, null, 0),
+        (1, 'wxsleeps', 'ask', 'infinity', 'infinity', 'skipped', 'phone_not_missing', 2),
+        (1, 'wxunpermitted', 'ask', 'infinity', 'infinity', 'skipped', 'permission', 0);
+    update item set leased_until = clock() + interval '1 min', leased_by = '00000000-0000-0000-0000-000000000001'
+     where appid = 'wxleased' and check_name = 'ask';
+";
+
+async fn phones(store: &Store) -> Vec<Claim> {
+    let wish = ClaimWish {
+        platform: 1,
+        check: CheckName::Phone,
+        gate: None,
+        items_max: 100,
+        merchants: None,
+        lease: LEASE,
+        losses: Losses::OnceAtMost,
+        merchant_interval: Duration::ZERO,
+    };
+    store.claim(wish).await.unwrap()
+}
+
+fn read(store: &Store, claim: &Claim, state: PhoneState) -> Settled {
+    Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome: Outcome::Done { due_at: Some(store.now() + TimeDelta::days(1)) },
+        call: None,
+        finding: Some(Finding::Phone(state)),
+        intent: None,
+        free_at: None,
+    }
+}
+
+/// Whose asks are due, and that nothing of their last outcome is left on them.
+async fn awake(database: &TestDatabase) -> Vec<String> {
+    let due = "select appid from wxpatrol_data.item
+                where check_name = 'ask' and due_at <= wxpatrol_data.clock() and due_since = due_at
+                  and outcome is null and reason is null and attempts = 0
+                order by appid";
+    sqlx::query_scalar(due).fetch_all(&database.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_missing_phone_wakes_the_ask_that_slept_for_want_of_one_and_no_other() {
+    let database = TestDatabase::new().await;
+    say(&database.pool, ASKS).await;
+    let store = &database.store;
+    let batch: Vec<Settled> = phones(store).await.iter().map(|claim| read(store, claim, PhoneState::Missing)).collect();
+    assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, [true; 6]);
+    assert_eq!(awake(&database).await, ["wxnew", "wxsleeps"]);
+    let missing = "select count(*) from wxpatrol_data.phone where state = 'missing'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(missing).fetch_one(&database.pool).await.unwrap(), 6);
+}
+
+#[tokio::test]
+async fn a_late_process_that_read_a_missing_phone_wakes_nobody() {
+    let database = TestDatabase::new().await;
+    say(&database.pool, ASKS).await;
+    let late = phones(&database.store).await;
+    database.advance(LEASE * 2).await;
+    let next = database.another_store().await;
+    assert_eq!(phones(&next).await.len(), late.len(), "the leases are over");
+    let batch: Vec<Settled> = late.iter().map(|claim| read(&next, claim, PhoneState::Missing)).collect();
+    assert_eq!(database.store.record(CONTEXT, &batch).await.unwrap().written, [false; 6]);
+    assert_eq!(awake(&database).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_phone_that_was_bound_since_the_last_reading_puts_the_ask_to_sleep() {
+    let database = TestDatabase::new().await;
+    say(&database.pool, ASKS).await;
+    let store = &database.store;
+    for state in [PhoneState::Missing, PhoneState::Bound] {
+        say(&database.pool, "update item set due_at = clock() where check_name = 'phone'").await;
+        let batch: Vec<Settled> = phones(store).await.iter().map(|claim| read(store, claim, state)).collect();
+        assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, [true; 6]);
+    }
+    let asleep = "select appid from wxpatrol_data.item
+                   where check_name = 'ask' and due_at = 'infinity' and reason = 'phone_not_missing'
+                   order by appid";
+    let asleep: Vec<String> = sqlx::query_scalar(asleep).fetch_all(&database.pool).await.unwrap();
+    assert_eq!(
+        asleep,
+        ["wxcool", "wxleased", "wxmaximum", "wxnew", "wxsleeps"],
+        "a leased ask is its holder's to settle"
+    );
+}
