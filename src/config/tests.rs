@@ -1,5 +1,8 @@
 //! The rules of the environment, each from both sides, and the example file.
 
+mod example;
+mod token_source;
+
 use std::{collections::HashMap, io::Write as _};
 
 use secrecy::ExposeSecret as _;
@@ -303,115 +306,4 @@ fn settings_say_where_each_value_came_from() {
 #[test]
 fn links_that_kubernetes_sets_for_a_service_stop_nothing() {
     assert!(read(&[("WXPATROL_SERVICE_HOST", "10.0.0.1"), ("WXPATROL_PORT", "tcp://10.0.0.1:9464")]).is_ok());
-}
-
-/// The variables of the example file with their values, each with the comment above it.
-fn example() -> Vec<(String, String, String)> {
-    let mut entries = Vec::new();
-    let mut comment = String::new();
-    for line in include_str!("../../.env.example").lines() {
-        let assignment = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
-        if let Some((name, value)) = assignment.and_then(|rest| rest.split_once('=')) {
-            entries.push((name.to_owned(), value.to_owned(), std::mem::take(&mut comment)));
-        } else if line.is_empty() {
-            comment.clear();
-        } else {
-            comment.push_str(line);
-        }
-    }
-    entries
-}
-
-#[test]
-fn the_example_file_holds_every_variable_with_a_comment_and_its_default() {
-    let config = read(&[]).unwrap();
-    let example = example();
-    let mut names: Vec<&str> = example.iter().map(|(name, _, _)| name.as_str()).collect();
-    let mut known: Vec<&str> = config.settings().iter().map(|setting| setting.name.as_str()).collect();
-    names.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(names, known);
-    for (name, value, comment) in &example {
-        assert!(comment.len() > 40, "{name} needs a comment");
-        let setting = config.settings().iter().find(|setting| setting.name == *name).unwrap();
-        if setting.source == Source::Default && setting.value != "not set" && name != "WXPATROL_DATA_DIR" {
-            assert_eq!(*value, setting.value, "{name}");
-        }
-    }
-}
-
-#[test]
-fn the_example_file_is_accepted_with_every_line_in_force() {
-    // wxpatrol's own tokens, or those of another system from one of two places: lines that exclude each other.
-    let own = ["WXPATROL_COMPONENT_APPSECRET", "WXPATROL_VERIFY_TICKET"];
-    let url = ["WXPATROL_TOKEN_URL", "WXPATROL_TOKEN_BEARER", "WXPATROL_COMPONENT_TOKEN_URL"];
-    let sql = ["WXPATROL_TOKEN_SQL", "WXPATROL_COMPONENT_TOKEN_SQL"];
-    for left_out in [[&url[..], &sql], [&own, &sql], [&own, &url]] {
-        let vars: HashMap<String, String> = example()
-            .into_iter()
-            .filter(|(name, _, _)| !name.ends_with("_FILE") && !left_out.concat().contains(&name.as_str()))
-            .map(|(name, value, _)| (name, value))
-            .collect();
-        let config = Config::from_vars(|name| vars.get(name).cloned(), vars.keys().cloned()).unwrap();
-        assert!(config.platform.is_some(), "without {left_out:?}");
-    }
-}
-
-const TOKEN_URL: (&str, &str) =
-    ("WXPATROL_TOKEN_URL", "http://tokens.internal/{component_appid}/{appid}?key=planted-key");
-const TOKEN_SQL: (&str, &str) =
-    ("WXPATROL_TOKEN_SQL", "select token, pgp(x, 'planted-key') from t where a = $1 and b = $2;");
-
-#[test]
-fn tokens_of_another_system_need_no_secret_and_show_no_address() {
-    let appid = ("WXPATROL_COMPONENT_APPID", "wx0123456789abcdef");
-    for (source, name) in [(TOKEN_URL, "WXPATROL_TOKEN_URL"), (TOKEN_SQL, "WXPATROL_TOKEN_SQL")] {
-        let config = read(&[appid, source]).unwrap();
-        assert!(config.platform.as_ref().unwrap().secret.is_none());
-        let settings = config.token_source.as_ref().unwrap();
-        assert_eq!((settings.variable(), settings.knows_the_platform()), (name, false));
-        assert!(!format!("{config:?}").contains("planted-key"));
-        let shown = config.settings().iter().find(|setting| setting.name == name).unwrap();
-        assert_eq!((shown.value.as_str(), shown.source), ("set", Source::Environment));
-    }
-    let config = read(&[TOKEN_URL, ("WXPATROL_COMPONENT_TOKEN_URL", "https://tokens.internal/own")]).unwrap();
-    assert!(config.token_source.unwrap().knows_the_platform());
-}
-
-#[test]
-fn tokens_come_from_one_place_and_are_kept_by_one_system() {
-    let secret = ("WXPATROL_COMPONENT_APPSECRET", "not-a-real-secret");
-    let appid = ("WXPATROL_COMPONENT_APPID", "wx0123456789abcdef");
-    let ticket = ("WXPATROL_VERIFY_TICKET", "not-a-real-ticket");
-    for (variables, named, word) in [
-        (&[TOKEN_URL, TOKEN_SQL][..], "WXPATROL_TOKEN_SQL", "together with WXPATROL_TOKEN_URL"),
-        (&[TOKEN_URL, appid, secret], "WXPATROL_TOKEN_URL", "together with WXPATROL_COMPONENT_APPSECRET"),
-        (&[TOKEN_SQL, appid, ticket], "WXPATROL_TOKEN_SQL", "together with WXPATROL_VERIFY_TICKET"),
-        (&[TOKEN_SQL, appid, secret, ticket], "WXPATROL_TOKEN_SQL", "two refreshers"),
-        (&[("WXPATROL_COMPONENT_TOKEN_URL", "http://a/b")], "WXPATROL_TOKEN_URL", "must be set when"),
-        (&[("WXPATROL_COMPONENT_TOKEN_SQL", "select $1")], "WXPATROL_TOKEN_SQL", "must be set when"),
-        (&[TOKEN_SQL, ("WXPATROL_TOKEN_BEARER", "made-up")], "WXPATROL_TOKEN_URL", "WXPATROL_TOKEN_BEARER is"),
-    ] {
-        let faults = faults(variables);
-        assert!(faults.len() == 1 && faults[0].0 == named && faults[0].1.contains(word), "{faults:?}");
-    }
-}
-
-#[test]
-fn a_source_that_can_not_work_is_a_fault_that_repeats_nothing_of_it() {
-    for (name, value, word) in [
-        ("WXPATROL_TOKEN_URL", "http://planted-key/{component_appid}", "must hold {appid}"),
-        ("WXPATROL_TOKEN_URL", "http://planted-key/{appid}/{merchant}", "no braces but"),
-        ("WXPATROL_TOKEN_URL", "ftp://planted-key/{appid}", "http or https"),
-        ("WXPATROL_TOKEN_URL", "planted-key {appid}", "http or https"),
-        ("WXPATROL_TOKEN_URL", "http://me:planted-key@tokens/{appid}", "WXPATROL_TOKEN_BEARER"),
-        ("WXPATROL_TOKEN_URL", "http://tokens/{appid}#planted-key", "fragment"),
-        ("WXPATROL_TOKEN_SQL", "select 'planted-key'", "must hold $2"),
-        ("WXPATROL_TOKEN_POINTER", "access_token", "begins with /"),
-    ] {
-        let text = read(&[(name, value)]).unwrap_err().to_string();
-        assert!(text.contains(name) && text.contains(word) && !text.contains("planted-key"), "{text}");
-    }
-    let bearer = read(&[TOKEN_URL, ("WXPATROL_TOKEN_BEARER", "planted key")]).unwrap_err().to_string();
-    assert!(bearer.contains("WXPATROL_TOKEN_BEARER") && !bearer.contains("planted"), "{bearer}");
 }
