@@ -15,7 +15,6 @@ use crate::{
         print::{Column, Format, Kind, Table},
         report,
     },
-    receiver::EveryPlatform,
     store::{
         Store, StoreError,
         examine::{SchemaState, ServerFacts},
@@ -196,12 +195,7 @@ impl App {
 
     async fn examine_receiver(&self, findings: &mut Findings) -> Result<(), StoreError> {
         let Some(settings) = &self.config.receiver else { return Ok(()) };
-        let configured = self.config.platform.as_ref().zip(settings.keys.clone());
-        let configured = configured.map(|(platform, keys)| (platform.component_appid.clone(), keys));
-        let keys = EveryPlatform::new(self.store.clone(), configured, self.config.token_source.is_none());
-        let recipients = keys.recipients().await?;
-        let lacking: Vec<&str> =
-            recipients.iter().filter(|(_, known)| known.keys.is_none()).map(|(appid, _)| appid.as_str()).collect();
+        let lacking = self.event_keys(settings).without_keys().await?;
         if settings.plain_json {
             findings.warn(
                 "receiver",

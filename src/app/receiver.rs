@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{App, AppError, Ready, platforms::Member};
 use crate::{
+    config::ReceiverSettings,
     domain::ports::TokenVault as _,
     receiver::{EveryPlatform, Receiver, Silence, TicketFile, Worker},
     store::StoreError,
@@ -48,16 +49,19 @@ impl App {
         }
     }
 
+    /// The keys of every platform's events, as they are configured and stored.
+    pub(super) fn event_keys(&self, settings: &ReceiverSettings) -> EveryPlatform {
+        let configured = self.config.platform.as_ref().zip(settings.keys.clone());
+        let configured = configured.map(|(platform, keys)| (platform.component_appid.clone(), keys));
+        EveryPlatform::new(self.store.clone(), configured, self.config.token_source.is_none())
+    }
+
     /// Begins to receive events for every platform, until the app stops; `None`: this process has no receiver.
     pub(super) async fn receive_events(&self) -> Result<Option<JoinHandle<()>>, AppError> {
         let Some(settings) = &self.config.receiver else { return Ok(None) };
-        let configured = self.config.platform.as_ref().zip(settings.keys.clone());
-        let configured = configured.map(|(platform, keys)| (platform.component_appid.clone(), keys));
-        let keys = EveryPlatform::new(self.store.clone(), configured, self.config.token_source.is_none());
-        let recipients = keys.recipients().await?;
-        let lacking: Vec<&str> =
-            recipients.iter().filter(|(_, known)| known.keys.is_none()).map(|(appid, _)| appid.as_str()).collect();
-        if !settings.plain_json && lacking.len() == recipients.len() {
+        let keys = self.event_keys(settings);
+        let lacking = keys.without_keys().await?;
+        if !settings.plain_json && lacking.len() == keys.recipients().await?.len() {
             return Err(AppError::Input(
                 "WXPATROL_RECEIVER_ADDR is set, but no platform has the keys that its events are signed and sealed with: set \
                  WXPATROL_RECEIVER_TOKEN and WXPATROL_RECEIVER_AES_KEY (or their _FILE), or store them with `wxpatrol \

@@ -138,6 +138,18 @@ impl EveryPlatform {
         Ok(recipients)
     }
 
+    /// The appids of those whose keys are not known, in order: sealed events for them are refused.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn without_keys(&self) -> Result<Vec<String>, StoreError> {
+        let recipients = self.recipients().await?;
+        let mut lacking: Vec<String> =
+            recipients.iter().filter(|(_, known)| known.keys.is_none()).map(|(appid, _)| appid.clone()).collect();
+        lacking.sort_unstable();
+        Ok(lacking)
+    }
+
     /// The stored keys; those that can not be opened are none, so that they stand in no other platform's way.
     async fn stored(&self, platform: PlatformId) -> Result<Option<EventKeys>, StoreError> {
         let secrets = match self.store.event_secrets(platform).await {
