@@ -107,6 +107,26 @@ impl<'a> Columns<'a> {
 
 type Bound<'a> = sqlx::query::Query<'a, Postgres, sqlx::postgres::PgArguments>;
 
+/// Who names merchants: it decides what their absence will mean, and whether they are believed to be back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    File,
+    AuthorizerList,
+    /// A list of the operator's own; `whole`: it says everything that WeChat would be asked about.
+    OwnList {
+        whole: bool,
+    },
+}
+
+/// The statement that keeps merchants without their tokens.
+fn keep<'a>(platform: PlatformId, rows: &[&'a MerchantRow], source: NamedBy) -> Bound<'a> {
+    Columns::of(rows)
+        .bound(sqlx::query(include_str!("sql/merchants_keep.sql")).bind(platform))
+        .bind(source != NamedBy::File)
+        .bind(matches!(source, NamedBy::OwnList { .. }))
+        .bind(source == NamedBy::OwnList { whole: true })
+}
+
 impl Store {
     /// The row number of the platform that this process's environment names; makes the row when there is none, and
     /// remembers that it was named. May be repeated.
@@ -134,12 +154,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let rows = unique(rows);
         let mut transaction = self.pool.begin().await?;
-        let columns = Columns::of(&rows);
-        columns
-            .bound(sqlx::query(include_str!("sql/merchants_keep.sql")).bind(platform))
-            .bind(listed)
-            .execute(&mut *transaction)
-            .await?;
+        let source = if listed { NamedBy::AuthorizerList } else { NamedBy::File };
+        keep(platform, &rows, source).execute(&mut *transaction).await?;
         self.keep_tokens(&mut transaction, platform, &rows).await?;
         transaction.commit().await?;
         Ok(())
@@ -151,13 +167,7 @@ impl Store {
     /// # Errors
     /// Nothing of the batch was kept.
     pub async fn keep_listed(&self, platform: PlatformId, rows: &[MerchantRow], whole: bool) -> Result<(), StoreError> {
-        let rows = unique(rows);
-        let columns = Columns::of(&rows);
-        columns
-            .bound(sqlx::query(include_str!("sql/merchants_keep_listed.sql")).bind(platform))
-            .bind(whole)
-            .execute(&self.pool)
-            .await?;
+        keep(platform, &unique(rows), NamedBy::OwnList { whole }).execute(&self.pool).await?;
         Ok(())
     }
 
