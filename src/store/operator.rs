@@ -108,6 +108,11 @@ async fn say(transaction: &mut Transaction, said_by: &str, note: Option<&str>) -
     Ok(())
 }
 
+/// Ends what was said: it holds, or with `dry_run` nothing was.
+async fn end(transaction: Transaction, dry_run: bool) -> Result<(), sqlx::Error> {
+    if dry_run { transaction.rollback().await } else { transaction.commit().await }
+}
+
 fn sides(pairs: &[Pair]) -> (Vec<&str>, Vec<&str>) {
     let unique: BTreeSet<(&str, &str)> = pairs.iter().map(|(account, program)| (&**account, &**program)).collect();
     unique.into_iter().unzip()
@@ -136,11 +141,7 @@ impl Store {
             .bind(created_by)
             .fetch_all(&mut *transaction)
             .await?;
-        if dry_run {
-            transaction.rollback().await?;
-        } else {
-            transaction.commit().await?;
-        }
+        end(transaction, dry_run).await?;
         let new: HashMap<Pair, bool> =
             rows.into_iter().map(|(account, program, new)| ((account, program), new)).collect();
         Ok(pairs.iter().map(|pair| if new.get(pair) == Some(&true) { Wanted::New } else { Wanted::Again }).collect())
@@ -165,11 +166,7 @@ impl Store {
             .bind(programs)
             .fetch_all(&mut *transaction)
             .await?;
-        if dry_run {
-            transaction.rollback().await?;
-        } else {
-            transaction.commit().await?;
-        }
+        end(transaction, dry_run).await?;
         let gone: HashSet<Pair> = gone.into_iter().collect();
         Ok(pairs.iter().map(|pair| if gone.contains(pair) { Unwanted::Gone } else { Unwanted::NotWanted }).collect())
     }

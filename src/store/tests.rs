@@ -85,6 +85,21 @@ const SEED: &str = "
         (1, 'wxmini1', clock(), 'callback', 'getcallbackconfig', 'unknown', 987654, 'rid-fake');
 ";
 
+/// A platform with so many mini programs, `wx0001` and on, that have no items yet.
+async fn mini_programs(count: i32) -> TestDatabase {
+    let database = TestDatabase::new().await;
+    say(&database.pool, "insert into platform (component_appid) values ('wxcomponent')").await;
+    sqlx::query(
+        "insert into wxpatrol_data.merchant (platform_id, appid, kind)
+         select 1, 'wx' || to_char(n, 'FM0000'), 'mini_program' from generate_series(1, $1) n",
+    )
+    .bind(count)
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    database
+}
+
 async fn seeded() -> (TestDatabase, PlatformId) {
     let database = TestDatabase::new().await;
     say(&database.pool, SEED).await;

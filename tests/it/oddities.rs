@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use wxpatrol::{
     domain::CheckName,
+    patrol::Until,
     simulate::{Endpoint, Oddity, Plan, Rule},
     store::runs::RunState,
 };
@@ -42,6 +43,21 @@ const TABLE: [(Oddity, &str); 26] = [
     (Oddity::Errcode(61004), "failed halt_code_alone"),
     (Oddity::Errcode(40001), "failed token_refused"),
 ];
+
+/// Reads phones in this process until `seen` is over.
+async fn at_work(world: &World, seen: impl Future<Output = ()>) {
+    let app = world.app().await;
+    let ready = app.ready().await.unwrap();
+    app.store.open_run(ready.platform.id, &wish(PHONE)).await.unwrap();
+    let patrol = app.patrol(&ready, true);
+    let work = tokio::spawn({
+        let patrol = patrol.clone();
+        async move { patrol.work(Until::Stopped).await }
+    });
+    seen.await;
+    patrol.stop();
+    work.await.unwrap().unwrap();
+}
 
 #[tokio::test]
 async fn every_oddity_has_its_own_outcome_and_all_other_merchants_are_done() {
@@ -91,19 +107,14 @@ async fn a_merchant_that_is_always_told_to_slow_down_delays_nobody() {
     let world = World::synced(plan(50, 1)).await;
     let slow = Plan::mini_program(7);
     world.wechat.script(Rule::new(Oddity::Errcode(45011)).on(Endpoint::Checkmobile).of(slow)).unwrap();
-    let app = world.app().await;
-    let ready = app.ready().await.unwrap();
-    app.store.open_run(ready.platform.id, &wish(PHONE)).await.unwrap();
-    let patrol = app.patrol(&ready, true);
-    let work = tokio::spawn({
-        let patrol = patrol.clone();
-        async move { patrol.work(wxpatrol::patrol::Until::Stopped).await }
-    });
     // Postgres's clock is left alone: nobody else waits for the next minute.
-    world.until("select count(*) = 49 from wxpatrol_data.item where check_name = 'phone' and outcome = 'done'").await;
-    assert_eq!(world.count("select count(*) from wxpatrol_data.closure").await, 0);
-    patrol.stop();
-    work.await.unwrap().unwrap();
+    at_work(&world, async {
+        world
+            .until("select count(*) = 49 from wxpatrol_data.item where check_name = 'phone' and outcome = 'done'")
+            .await;
+        assert_eq!(world.count("select count(*) from wxpatrol_data.closure").await, 0);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -125,19 +136,8 @@ async fn merchants_that_never_answer_hold_a_slot_no_longer_than_their_deadline_a
 async fn three_merchants_that_are_told_to_slow_down_close_the_endpoint_for_every_process() {
     let world = World::synced(plan(50, 1)).await;
     world.wechat.script(Rule::new(Oddity::Errcode(45011)).on(Endpoint::Checkmobile).times(3)).unwrap();
-    let app = world.app().await;
-    let ready = app.ready().await.unwrap();
-    app.store.open_run(ready.platform.id, &wish(PHONE)).await.unwrap();
-    let patrol = app.patrol(&ready, true);
-    let work = tokio::spawn({
-        let patrol = patrol.clone();
-        async move { patrol.work(wxpatrol::patrol::Until::Stopped).await }
-    });
-    world
-        .until("select exists (select from wxpatrol_data.closure where endpoint = 'checkmobile' and errcode = 45011)")
-        .await;
-    patrol.stop();
-    work.await.unwrap().unwrap();
+    let closed = "select exists (select from wxpatrol_data.closure where endpoint = 'checkmobile' and errcode = 45011)";
+    at_work(&world, world.until(closed)).await;
 }
 
 #[tokio::test]

@@ -15,21 +15,14 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// So many mini programs, all of whose items are due.
 async fn merchants(count: i32) -> TestDatabase {
-    let database = TestDatabase::new().await;
-    say(&database.pool, "insert into platform (component_appid) values ('wxcomponent')").await;
-    sqlx::query(
-        "with m as (
-           insert into wxpatrol_data.merchant (platform_id, appid, kind)
-           select 1, 'wx' || to_char(n, 'FM0000'), 'mini_program' from generate_series(1, $1) n
-           returning appid)
-         insert into wxpatrol_data.item (platform_id, appid, check_name, due_at, due_since)
+    let database = mini_programs(count).await;
+    say(
+        &database.pool,
+        "insert into item (platform_id, appid, check_name, due_at, due_since)
          select 1, appid, check_name, at, at
-           from m, unnest(array['phone', 'ask', 'callback']) check_name, (select wxpatrol_data.clock() as at) c",
+           from merchant, unnest(array['phone', 'ask', 'callback']) check_name, (select clock() as at) c",
     )
-    .bind(count)
-    .execute(&database.pool)
-    .await
-    .unwrap();
+    .await;
     database
 }
 

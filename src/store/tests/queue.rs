@@ -23,21 +23,14 @@ fn wish(items_max: u32) -> ClaimWish<'static> {
 
 /// So many merchants whose phones are due: the later ones first, two of them at each instant.
 async fn queued(merchants: i32) -> TestDatabase {
-    let database = TestDatabase::new().await;
-    say(&database.pool, "insert into platform (component_appid) values ('wxcomponent')").await;
-    sqlx::query(
-        "with m as (
-           insert into wxpatrol_data.merchant (platform_id, appid, kind)
-           select 1, 'wx' || to_char(n, 'FM0000'), 'mini_program' from generate_series(1, $1) n
-           returning appid)
-         insert into wxpatrol_data.item (platform_id, appid, check_name, due_at, due_since)
+    let database = mini_programs(merchants).await;
+    say(
+        &database.pool,
+        "insert into item (platform_id, appid, check_name, due_at, due_since)
          select 1, appid, 'phone', at, at
-           from (select appid, wxpatrol_data.clock() - interval '1 s' * (substr(appid, 3)::int / 2) as at from m) due",
+           from (select appid, clock() - interval '1 s' * (substr(appid, 3)::int / 2) as at from merchant) due",
     )
-    .bind(merchants)
-    .execute(&database.pool)
-    .await
-    .unwrap();
+    .await;
     database
 }
 
