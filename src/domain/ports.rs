@@ -1,7 +1,7 @@
 //! The only seam between `wechat` and `store`: what the wire needs kept, said as small traits.
 //!
-//! `store` implements them, the edge hands them to `wechat`. Every instant is an expiry relative to the moment of the
-//! answer, so that neither side needs the other's clock.
+//! `store` implements them, the edge hands them to `wechat`. Every time is a duration from the moment of the answer on,
+//! so that neither side needs the other's clock.
 
 use std::time::Duration;
 

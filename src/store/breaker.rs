@@ -37,7 +37,8 @@ impl Store {
     }
 
     /// Opens the breaker, or keeps it open: for longer after a `probe` that failed, and no longer than it was when another
-    /// process merely says the same.
+    /// process merely says the same. May be repeated, but for a probe:
+    /// each that failed doubles the wait for the next, up to half an hour.
     ///
     /// # Errors
     /// Postgres did not answer.
@@ -58,7 +59,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the right to try one merchant; `at_once`: a person asks for it now.
+    /// Takes the right to try one merchant; `at_once`: a person asks for it now. `false`: the breaker is closed, it is not
+    /// time, or another process has the right. Whoever has it and says nothing more loses it after a minute.
     ///
     /// # Errors
     /// Postgres did not answer.
@@ -68,7 +70,7 @@ impl Store {
         Ok(taken.rows_affected() == 1)
     }
 
-    /// Closes the breaker after a call that succeeded; `true` when it was open.
+    /// Closes the breaker after a call that succeeded; `true` when it was open. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.

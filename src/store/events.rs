@@ -87,6 +87,7 @@ fn code_place(platform: PlatformId, appid: &str) -> Place<'_> {
 impl Store {
     /// Takes an event: when this returns, everything that follows from it is on disk, done or noted. `mark` is what tells
     /// its push from every other. Without `own_tokens` another system keeps the tokens: tickets and codes are its.
+    /// May be repeated: a push with the same mark is [`Taken::Replayed`].
     ///
     /// # Errors
     /// Postgres did not answer: nothing is kept, and the push may come again.
@@ -284,7 +285,7 @@ impl Store {
         Ok(())
     }
 
-    /// Nothing is left to do for an event; `failed` says why not all was done.
+    /// Nothing is left to do for an event; `failed` says why not all was done. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer: the lease runs out, and the rest of the work is done again.

@@ -87,7 +87,8 @@ impl Store {
         Ok(ordinals.len())
     }
 
-    /// Gives back everything that this process leases of a platform, as it was.
+    /// Gives back everything that this process leases of a platform, as it was, and answers how many items that were. May
+    /// be repeated.
     ///
     /// # Errors
     /// Postgres did not answer: the leases end by themselves.

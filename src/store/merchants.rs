@@ -41,12 +41,12 @@ pub struct KnownMerchant {
     pub withdrawn: bool,
 }
 
-/// What a complete pass over the authorizer list did not name.
+/// What a complete pass over the list of merchants, WeChat's or the operator's own, did not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Absences {
     /// Merchants that were not named.
     pub absent: i64,
-    /// Those among them that were not named twice in a row, and now count as withdrawn.
+    /// Those among them that two passes in a row did not name: they now count as withdrawn.
     pub withdrawn: i64,
 }
 
@@ -232,7 +232,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what WeChat says about merchants, but for what the operator's own list gives.
+    /// Keeps what WeChat says about merchants, but for what the operator's own list gives. May be repeated.
     ///
     /// # Errors
     /// Nothing of the batch was kept.
@@ -304,7 +304,7 @@ impl Store {
         Ok(appids)
     }
 
-    /// Lets the next passes ask again about merchants whose info is older than `patience`.
+    /// Lets the next passes ask again about merchants whose info is older than `patience`. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.

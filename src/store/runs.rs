@@ -219,7 +219,7 @@ impl Store {
         }
     }
 
-    /// Notes that a run is planned.
+    /// Notes that a run is planned. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.

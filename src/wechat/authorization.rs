@@ -26,6 +26,9 @@ pub struct Authorization {
 
 impl Wechat {
     /// Exchanges the authorization code of `appid`. Not to be repeated when it may have arrived: WeChat takes a code once.
+    ///
+    /// # Errors
+    /// Why there is no usable answer; the code may be used up all the same.
     pub async fn query_auth(
         &self,
         platform: &Platform,

@@ -70,6 +70,9 @@ pub struct Wechat {
 impl Wechat {
     /// A client for a base URL such as `https://api.weixin.qq.com`. A host on the loopback is reached without the
     /// system's proxy.
+    ///
+    /// # Errors
+    /// The base URL is unusable, or TLS or the resolver can not be set up.
     pub fn new(base: Url, timeouts: Timeouts) -> Result<Self, ClientError> {
         let plain = matches!(base.scheme(), "http" | "https")
             && base.query().is_none()

@@ -155,7 +155,10 @@ impl Wire {
         }
     }
 
-    /// One page of the authorizer list. The caller holds the permit.
+    /// One page of the authorizer list. The caller holds the permit. May be repeated.
+    ///
+    /// # Errors
+    /// There is no token of the platform's own, or why there is no usable page.
     pub async fn authorizer_list(
         &self,
         platform: &Platform,
@@ -166,13 +169,20 @@ impl Wire {
         self.with_component(platform, Endpoint::ApiGetAuthorizerList, None, call).await
     }
 
-    /// What is known about one merchant. The caller holds the permit.
+    /// What is known about one merchant. The caller holds the permit. May be repeated.
+    ///
+    /// # Errors
+    /// There is no token of the platform's own, or why there is no usable answer.
     pub async fn authorizer_info(&self, platform: &Platform, appid: &str) -> Result<AuthorizerInfo, CallError> {
         let call = |token| async move { self.wechat.authorizer_info(platform, &token, appid).await };
         self.with_component(platform, Endpoint::ApiGetAuthorizerInfo, Some(appid), call).await
     }
 
-    /// The tokens for an authorization code. The caller holds the permit.
+    /// The tokens for an authorization code. The caller holds the permit. Not to be repeated when it may have arrived:
+    /// WeChat takes a code once.
+    ///
+    /// # Errors
+    /// There is no token of the platform's own, or why there is no usable answer; the code may be used up all the same.
     pub async fn query_auth(
         &self,
         platform: &Platform,

@@ -91,12 +91,18 @@ impl Pace {
 
     /// Waits for the next slot. Waiters are served in order; dropping the future gives the place up and wastes nothing
     /// but, at most, one slot. An unlimited endpoint answers at once, without asking anybody, unless it is closed here.
+    ///
+    /// # Errors
+    /// The endpoint is closed, and for how long.
     pub async fn permit(&self, platform: PlatformId, endpoint: Endpoint) -> Result<Permit, Closed> {
         self.permit_before(platform, endpoint, 0).await
     }
 
     /// The same for a caller that knows how many more permits it wants right after this one: slices are as large as the
     /// work is.
+    ///
+    /// # Errors
+    /// As [`Self::permit`].
     pub async fn permit_before(
         &self,
         platform: PlatformId,

@@ -143,7 +143,11 @@ impl Body for Answered {
 }
 
 impl Wechat {
-    /// Exchanges the verify ticket for a component token. WeChat counts these calls on the platform.
+    /// Exchanges the verify ticket for a component token, in at most `within`. WeChat counts these calls on the platform;
+    /// each brings another token.
+    ///
+    /// # Errors
+    /// The platform's secret is not known here, or why there is no usable answer.
     pub async fn component_token(
         &self,
         platform: &Platform,
@@ -162,7 +166,11 @@ impl Wechat {
         Ok(ComponentToken { access_token, expires_in })
     }
 
-    /// Exchanges a refresh token for an authorizer token.
+    /// Exchanges a refresh token for an authorizer token, in at most `within`. Each call brings another token, which ends
+    /// the one before within minutes.
+    ///
+    /// # Errors
+    /// Why there is no usable answer.
     pub async fn authorizer_token(
         &self,
         platform: &Platform,
@@ -184,7 +192,10 @@ impl Wechat {
         Ok(AuthorizerToken { access_token, expires_in, refresh_token: secret(answered.authorizer_refresh_token) })
     }
 
-    /// One page of the authorizer list, at most [`PAGE_MAX`] entries from `offset`.
+    /// One page of the authorizer list, at most [`PAGE_MAX`] entries from `offset`. May be repeated.
+    ///
+    /// # Errors
+    /// Why there is no usable page.
     pub async fn authorizer_list(
         &self,
         platform: &Platform,
@@ -222,7 +233,10 @@ impl Wechat {
         })
     }
 
-    /// What is known about one merchant.
+    /// What is known about one merchant. May be repeated.
+    ///
+    /// # Errors
+    /// Why there is no usable answer.
     pub async fn authorizer_info(
         &self,
         platform: &Platform,
@@ -239,6 +253,9 @@ impl Wechat {
     }
 
     /// Asks WeChat to push tickets again. May be repeated.
+    ///
+    /// # Errors
+    /// The platform's secret is not known here, or why there is no usable answer.
     pub async fn start_push_ticket(&self, platform: &Platform) -> Result<PushTicket, CallError> {
         // This endpoint alone calls the secret `component_secret`.
         let body = json!({
