@@ -1,6 +1,6 @@
 //! Tokens over real HTTP, against a scripted WeChat and a vault in memory.
 
-mod component;
+mod component_tests;
 
 use std::collections::HashMap;
 
