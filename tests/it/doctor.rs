@@ -118,6 +118,20 @@ async fn what_a_platform_lacks_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn whose_events_a_receiver_has_no_keys_for_is_told() {
+    let world = World::synced(plan(1, 1)).await.with("WXPATROL_RECEIVER_ADDR", "127.0.0.1:9465");
+    let plan = world.wechat.plan().clone();
+    let (_, found) = examined(&world, &[]).await;
+    says(&found["receiver"], "warn", &format!("it has no keys of {}", plan.component_appid));
+    let keys = [
+        ("WXPATROL_RECEIVER_TOKEN", plan.event_token.as_str()),
+        ("WXPATROL_RECEIVER_AES_KEY", plan.event_aes_key.as_str()),
+    ];
+    let (_, found) = examined(&world, &keys).await;
+    says(&found["receiver"], "ok", "the keys of every platform");
+}
+
+#[tokio::test]
 async fn a_schema_that_is_behind_is_told_and_left_as_it_is() {
     let world = World::synced(plan(1, 1)).await;
     let behind =
