@@ -22,6 +22,11 @@ mod world;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+/// The loop allocates as the worker does.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Figure {
     /// Merchants a second and CPU time against the bare loop, and calls per transaction.
