@@ -46,6 +46,11 @@ impl Refusals {
         }
     }
 
+    /// Another process knows that the token is dead.
+    pub(super) fn known_dead(&self, platform: PlatformId, version: i64) {
+        of(&mut lock(&self.0), platform, version).certain = true;
+    }
+
     /// WeChat took the token: who refused it before was odd.
     pub(super) fn works(&self, platform: PlatformId, version: i64) {
         let mut all = lock(&self.0);
