@@ -264,23 +264,8 @@ impl Own {
             );
             return Ok(None);
         }
-        let known = inner.refusals.dead(platform.id);
-        inner.refusals.note(platform.id, used.version, about);
-        let dead = inner.refusals.dead(platform.id).filter(|dead| Some(*dead) != known);
-        if let Some(dead) = dead
-            && let Err(error) = inner.vault.note_dead(platform.id, dead).await
-        {
-            tracing::warn!(%error, "that the component token is dead could not be written down; other processes find out");
-        }
+        self.note_refusal(platform, used.version, about).await;
         self.replaced(platform, used.version).await.map(Some)
-    }
-
-    /// Hears which component token is dead by the word of other processes.
-    async fn hear_of_dead(&self, platform: &Platform) -> Result<(), CallError> {
-        if let Some(dead) = self.0.vault.dead(platform.id).await.map_err(|error| vault_silent(&error))? {
-            self.0.refusals.known_dead(platform.id, dead);
-        }
-        Ok(())
     }
 
     /// A component token in the place of one that was refused. While a failed try cools down nobody asks for another.

@@ -192,13 +192,8 @@ impl Own {
         let Some(refresh_token) = held.lease.refresh_token.as_ref() else {
             return Err(Failure::lost("no refresh token is stored".to_owned()));
         };
-        // Another process's calls showed that it is dead.
-        let component = if held.lease.component_refused == Some(component.version) {
-            self.0.refusals.known_dead(platform.id, component.version);
-            self.component(platform).await.map_err(|error| Failure::back(no_component(error)))?
-        } else {
-            component
-        };
+        let alive = self.unless_dead(platform, component, held.lease.component_refused).await;
+        let component = alive.map_err(|error| Failure::back(no_component(error)))?;
         let wechat = &self.0.wechat;
         let within = self.ready(platform, endpoint, permit, held).await?;
         let first = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
