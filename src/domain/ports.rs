@@ -53,6 +53,8 @@ pub struct RefreshLease {
     pub refresh_token: Option<SecretString>,
     /// Tells the refresh token of this lease from one that is stored while it runs.
     pub refresh_version: i64,
+    /// The version of the platform's own token that is known to be dead; `None`: of none.
+    pub component_refused: Option<i64>,
 }
 
 /// The answer to a wish to refresh.
@@ -166,6 +168,13 @@ pub trait TokenVault: Send + Sync {
 
     /// Forgets a merchant's access token that WeChat refused, unless another one is stored meanwhile. May be repeated.
     async fn drop_refused(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError>;
+
+    /// Notes for every process that the platform's own token of this version is dead, unless another one is stored
+    /// meanwhile. May be repeated.
+    async fn note_dead(&self, platform: PlatformId, version: i64) -> Result<(), PortError>;
+
+    /// The version of the platform's own token that is known to be dead; `None`: of none. May be repeated.
+    async fn dead(&self, platform: PlatformId) -> Result<Option<i64>, PortError>;
 
     /// Books that a merchant's token was refused long before its end, and that the one bought in its place works:
     /// somebody else refreshes it. `version` is the refused token's; each is booked once, however often this is said.

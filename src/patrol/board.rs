@@ -118,13 +118,24 @@ fn wanted(runs: &[OpenRun], shut: &[Shut], messages: bool, probe: bool) -> Board
     board
 }
 
-/// What a probe may claim: one check, so that one merchant is tried. A reading where there is one; it messages nobody.
-fn only_one(mut board: Board) -> Board {
-    let readings_first = |check: &CheckName| (check.messages_people(), *check as usize);
-    if let Some(chosen) = board.wanted.keys().copied().min_by_key(readings_first) {
-        board.wanted.retain(|check, _| *check == chosen);
+/// What a probe may claim: one check that has something due, so that one merchant is tried. A reading where there is one; it
+/// messages nobody.
+async fn only_one(inner: &Inner, mut board: Board) -> Result<Board, StoreError> {
+    let mut checks: Vec<CheckName> = board.wanted.keys().copied().collect();
+    checks.sort_by_key(|check| (check.messages_people(), *check as usize));
+    for check in checks {
+        let merchants = match &board.wanted[&check].scope {
+            Scope::All => None,
+            Scope::Only(merchants) => Some(merchants.as_slice()),
+        };
+        if inner.store.unfinished(inner.platform.id, &[check], merchants).await? {
+            board.wanted.retain(|wanted, _| *wanted == check);
+            return Ok(board);
+        }
     }
-    board
+    // Nobody can be tried now; whoever looks when something is due may take the probe.
+    inner.progress.set_probing(false);
+    Ok(Board::default())
 }
 
 /// Why the board is kept no more.
@@ -216,19 +227,27 @@ async fn look(
             run.planned = true;
         }
     }
+    let waiting = match until {
+        Until::Stopped if runs.is_empty() => halt::waiting(inner).await?,
+        Until::Stopped | Until::RunCloses(_) => Vec::new(),
+    };
     let mut ended = None;
-    if !runs.is_empty() {
+    if runs.is_empty() && waiting.is_empty() {
+        inner.unwanted.follow(&Board::default());
+        board.send_if_modified(|known| !std::mem::take(&mut known.wanted).is_empty());
+    } else {
         let shut = inner.store.shut_checks(platform).await?;
         let breaker = halt::consult(inner, until).await?;
-        let halted = match &breaker {
-            halt::Consulted::Working => None,
-            halt::Consulted::Probing => None,
-            halt::Consulted::Halted { reason } => Some(reason.clone()),
-        };
+        let messages = inner.settings.messages;
         let next = match &breaker {
-            halt::Consulted::Halted { .. } => Board::default(),
-            halt::Consulted::Working => wanted(&runs, &shut, inner.settings.messages, false),
-            halt::Consulted::Probing => only_one(wanted(&runs, &shut, inner.settings.messages, true)),
+            halt::Consulted::Halted { .. } | halt::Consulted::Elsewhere => Board::default(),
+            halt::Consulted::Working => wanted(&runs, &shut, messages, false),
+            halt::Consulted::Probing if runs.is_empty() => {
+                // Nothing is planned while every run waits.
+                inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+                only_one(inner, wanted(&waiting, &shut, messages, true)).await?
+            }
+            halt::Consulted::Probing => only_one(inner, wanted(&runs, &shut, messages, true)).await?,
         };
         inner.unwanted.follow(&next);
         board.send_if_modified(|known| {
@@ -238,12 +257,13 @@ async fn look(
             }
             changed
         });
+        let halted = match &breaker {
+            halt::Consulted::Halted { reason } => Some(reason.as_str()),
+            halt::Consulted::Working | halt::Consulted::Probing | halt::Consulted::Elsewhere => None,
+        };
         for run in &runs {
-            close::if_over(inner, run, &shut, halted.as_deref()).await?;
+            close::if_over(inner, run, &shut, halted).await?;
         }
-    } else {
-        inner.unwanted.follow(&Board::default());
-        board.send_if_modified(|known| !std::mem::take(&mut known.wanted).is_empty());
     }
     if let Until::RunCloses(run) = until {
         let (state, reason) = inner.store.run_state(run).await?;

@@ -123,6 +123,9 @@ async fn close(
     if !inner.store.close_run(run, state, reason, left_because, shut).await? {
         return Ok(());
     }
+    if state == RunState::Halted && run.schedule.is_some() {
+        inner.follow_halted().await;
+    }
     let coverage = inner.store.coverage(run.run_id).await?;
     for row in &coverage {
         tracing::info!(

@@ -10,7 +10,7 @@ use std::sync::{
 use super::{Inner, Until};
 use crate::{
     domain::{CallError, CheckName, TokenFault, errcode},
-    store::StoreError,
+    store::{StoreError, breaker::Breaker, runs::OpenRun},
 };
 
 #[derive(Default)]
@@ -55,6 +55,8 @@ pub(super) enum Consulted {
     Working,
     /// The platform is halted, and this process may try one merchant.
     Probing,
+    /// The platform is halted, and another process tries one merchant: what follows is not known yet.
+    Elsewhere,
     /// The platform is halted.
     Halted {
         /// What to do about it.
@@ -62,13 +64,31 @@ pub(super) enum Consulted {
     },
 }
 
-/// Asks the breaker, and takes the probe when it is time. A person who waits for a run probes at once.
-pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, StoreError> {
-    let platform = inner.platform.id;
-    let breaker = inner.store.breaker(platform).await?;
+/// Reads the breaker, and remembers what it says.
+async fn read(inner: &Inner) -> Result<Breaker, StoreError> {
+    let breaker = inner.store.breaker(inner.platform.id).await?;
     *inner.halt.reason.lock().expect("nobody panics while holding the text") = breaker.halt_reason.clone();
     if !breaker.halted {
         inner.halt.open.store(false, Ordering::Relaxed);
+    }
+    Ok(breaker)
+}
+
+/// The runs that wait until the halted platform works again: while no run is open, nothing else would try a merchant.
+pub(super) async fn waiting(inner: &Inner) -> Result<Vec<OpenRun>, StoreError> {
+    if !read(inner).await?.halted {
+        return Ok(Vec::new());
+    }
+    // What a process left that died when it had closed its run.
+    inner.store.follow_halted(inner.platform.id).await?;
+    inner.store.waiting_runs(inner.platform.id).await
+}
+
+/// Asks the breaker, and takes the probe when it is time. A person who waits for a run probes at once.
+pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, StoreError> {
+    let platform = inner.platform.id;
+    let breaker = read(inner).await?;
+    if !breaker.halted {
         return Ok(Consulted::Working);
     }
     let reason = breaker.halt_reason.unwrap_or_default();
@@ -86,6 +106,9 @@ pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, St
         inner.halt.open.store(false, Ordering::Relaxed);
         return Ok(Consulted::Probing);
     }
+    if breaker.probing {
+        return Ok(Consulted::Elsewhere);
+    }
     Ok(Consulted::Halted { reason })
 }
 
@@ -99,6 +122,7 @@ impl Inner {
                 Ok(_) => tracing::info!(platform = self.platform.component_appid, "the platform works again"),
                 Err(error) => tracing::warn!(%error, "the breaker could not be closed"),
             }
+            self.follow_halted().await;
             self.look.notify_one();
         }
     }
@@ -124,6 +148,13 @@ impl Inner {
         }
         self.look.notify_one();
         true
+    }
+
+    /// Lets the work that halted runs left wait for the platform, not for the next tick of its schedule.
+    pub(super) async fn follow_halted(&self) {
+        if let Err(error) = Box::pin(self.store.follow_halted(self.platform.id)).await {
+            tracing::warn!(%error, "what halted runs left waits for the next look, or for the next tick");
+        }
     }
 
     /// Why the platform is halted, as last read.

@@ -94,6 +94,24 @@ fn said(endpoint: Endpoint, error: &CallError) -> String {
     row.map_or_else(|| error.to_string(), |row| format!("{error}: {}", row.remedy_en))
 }
 
+/// One reading of the list, from its first page to its last.
+struct Pass {
+    /// How many merchants WeChat says there are; `None`: it does not say.
+    total: Option<u64>,
+    /// It said the same with each page: otherwise merchants came or went meanwhile, and moved others from one page to another.
+    steady: bool,
+    /// Entries, those included that were named before.
+    held: u64,
+}
+
+impl Pass {
+    /// Whether nobody is missing who is in the list. A list that names somebody twice is as long as it says when it is read
+    /// again and brings nobody new.
+    fn names_all(&self, total: u64, listed: u64, grew: bool) -> bool {
+        listed >= total || (self.held >= total && !grew)
+    }
+}
+
 /// Reads the list and the infos of one platform.
 pub struct Sync {
     /// Where merchants are kept.
@@ -146,9 +164,12 @@ impl Sync {
         let mut synced = Synced::default();
         let mut named = HashSet::new();
         let mut total = None;
-        for _ in 0..PASSES_MAX {
-            total = self.pass(&mut named, &mut synced).await?;
-            synced.complete = total.is_none_or(|total| synced.listed >= total);
+        for passes in 1..=PASSES_MAX {
+            let listed_before = synced.listed;
+            let pass = self.pass(&mut named, &mut synced).await?;
+            let grew = passes == 1 || synced.listed > listed_before;
+            total = pass.total;
+            synced.complete = pass.steady && total.is_none_or(|total| pass.names_all(total, synced.listed, grew));
             if synced.complete {
                 break;
             }
@@ -171,13 +192,15 @@ impl Sync {
         Ok(synced)
     }
 
-    /// Reads the list once, and answers how many merchants WeChat says there are.
-    async fn pass(&self, named: &mut HashSet<u64>, synced: &mut Synced) -> Result<Option<u64>, SyncError> {
+    /// Reads the list once.
+    async fn pass(&self, named: &mut HashSet<u64>, synced: &mut Synced) -> Result<Pass, SyncError> {
         let mut offset = 0_u64;
+        let mut totals = HashSet::new();
         loop {
             let read_at = self.store.read_clock().await?;
             let page = self.page(offset).await?;
             let total = page.total;
+            totals.insert(total);
             let held = page.held as u64;
             // Somebody else refreshes then: what the list names would only make two refreshers of one.
             let external = self.wire.tokens().are_external();
@@ -202,7 +225,7 @@ impl Sync {
             synced.listed += rows.len() as u64;
             offset += held;
             if held == 0 || (held < u64::from(PAGE_MAX) && total.is_none_or(|total| offset >= total)) {
-                return Ok(total);
+                return Ok(Pass { total, steady: totals.len() == 1, held: offset });
             }
         }
     }

@@ -131,7 +131,9 @@ pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String
     }
     let merchant_count = world.plan.merchant_count();
     let withdrawn = world.withdrawn.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let total = merchant_count as usize - withdrawn.len();
+    let once = merchant_count as usize - withdrawn.len();
+    let twice: Vec<u32> = world.listed_twice().into_iter().filter(|place| !withdrawn.contains(place)).collect();
+    let total = once + twice.len();
     // The place of the merchant that is number `offset` among those still here.
     let mut place = u32::try_from(offset).unwrap_or(u32::MAX).min(merchant_count);
     for gone in withdrawn.iter() {
@@ -142,7 +144,9 @@ pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String
     }
     let mut body = String::with_capacity(48 + 160 * count as usize);
     write!(body, r#"{{"total_count":{total},"list":["#).expect("writing to a string cannot fail");
-    let page = (place..merchant_count).filter(|place| !withdrawn.contains(place)).take(count as usize);
+    let beyond = usize::try_from(offset).unwrap_or(usize::MAX).saturating_sub(once);
+    let listed = (place..merchant_count).filter(|place| !withdrawn.contains(place));
+    let page = listed.chain(twice.into_iter().skip(beyond)).take(count as usize);
     for (n, place) in page.enumerate() {
         let traits = world.traits(place);
         let merchant = world.merchant(place);
@@ -158,6 +162,8 @@ pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String
         .expect("writing to a string cannot fail");
     }
     body.push_str("]}");
+    drop(withdrawn);
+    world.page_answered();
     Ok(body)
 }
 

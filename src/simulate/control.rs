@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::endpoint::Endpoint;
 use super::link::LinkMode;
 use super::oddity::Rule;
+use super::paging::ListChange;
 use super::platforms::Platforms;
 use super::push::{Push, ReceiverUrl};
 use super::quota::ScriptedQuota;
@@ -52,6 +53,11 @@ struct Switch {
 struct MerchantSwitch {
     appid: String,
     on: bool,
+}
+
+#[derive(Deserialize)]
+struct Pages {
+    pages: Vec<Vec<ListChange>>,
 }
 
 #[derive(Deserialize)]
@@ -216,6 +222,11 @@ async fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal
             let MerchantSwitch { appid, on } = parse(body)?;
             world.hide_refresh_token(&appid, on)?;
         }
+        "list_twice" => {
+            let MerchantSwitch { appid, on } = parse(body)?;
+            world.list_twice(&appid, on)?;
+        }
+        "change_list_after_pages" => world.change_list_after_pages(parse::<Pages>(body)?.pages)?,
         "throttle_asks" => world.set_throttle_asks(parse::<Switch>(body)?.on),
         "record_arrivals" => world.set_record_arrivals(parse::<Switch>(body)?.on),
         "latency" => world.set_latency(seconds(parse::<Seconds>(body)?.seconds)?),

@@ -40,6 +40,8 @@
 //! | `POST rotate_refresh_tokens` | `{"on"}` | each refresh changes the refresh token |
 //! | `POST empty_refresh_tokens` | `{"on"}` | refreshes answer an empty refresh token |
 //! | `POST hide_refresh_token` | `{"appid", "on"}` | the list shows an empty refresh token |
+//! | `POST list_twice` | `{"appid", "on"}` | the list names the merchant twice |
+//! | `POST change_list_after_pages` | `{"pages": [[{"withdraw": "wx…"}]]}` | what happens after each of the next pages of the list |
 //! | `POST throttle_asks` | `{"on"}` | -601026 for a second ask in 24 hours |
 //! | `POST record_arrivals` | `{"on"}` | keep arrival times |
 //! | `POST latency` | `{"seconds": 0.05}` | slept before every answer |
@@ -73,6 +75,7 @@ mod issue;
 mod link;
 mod merchant;
 mod oddity;
+mod paging;
 mod parcel;
 mod plan;
 mod platforms;
@@ -102,6 +105,7 @@ pub use issue::LiveToken;
 pub use link::{Ask, Invitation, LinkMode};
 pub use merchant::MerchantCard;
 pub use oddity::{Oddity, Rule};
+pub use paging::ListChange;
 pub use plan::{Kind, Plan};
 pub use push::{Fault, Push, Pushed, ReceiverUrl};
 pub use quota::ScriptedQuota;

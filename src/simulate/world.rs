@@ -17,6 +17,7 @@ use super::gauge::{Gauge, hold, micros};
 use super::link::{Invitation, LinkMode, Links};
 use super::merchant::{Callback, Mark, Merchant, MerchantCard, Numbered, Traits};
 use super::oddity::{Rule, Script};
+use super::paging::Paging;
 use super::plan::{Kind, Plan};
 use super::push::Pushes;
 
@@ -65,6 +66,7 @@ pub struct World {
     pub(super) latency_micros: AtomicU64,
     pub(super) stopping: CancellationToken,
     pub(super) pushes: Mutex<Pushes>,
+    pub(super) paging: Mutex<Paging>,
     /// Something is in the outbox of `pushes`.
     pub(super) told: Notify,
     /// Microseconds since 1970 at the start.
@@ -101,6 +103,7 @@ impl World {
             latency_micros: AtomicU64::new(micros(plan.latency)),
             stopping,
             pushes: Mutex::default(),
+            paging: Mutex::default(),
             told: Notify::new(),
             start_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros),
             token_overlap_micros: AtomicU64::new(micros(plan.token_overlap)),

@@ -17,6 +17,8 @@ pub struct Breaker {
     /// What to do about it.
     pub halt_reason: Option<String>,
     probe_secs: Option<f64>,
+    /// Whether a process may be trying one merchant now.
+    pub probing: bool,
 }
 
 impl Breaker {

@@ -138,6 +138,23 @@ struct OpenRunRow {
     abandoned: bool,
 }
 
+impl From<OpenRunRow> for OpenRun {
+    fn from(row: OpenRunRow) -> Self {
+        Self {
+            run_id: row.run_id,
+            schedule: row.schedule,
+            checks: known_checks(&row.checks),
+            merchants: row.merchants,
+            all: row.all_due,
+            dry_run: row.dry_run,
+            planned: row.planned,
+            overdue: row.overdue_secs.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or_default()),
+            of_one_process: row.of_one_process,
+            abandoned: row.abandoned,
+        }
+    }
+}
+
 /// Checks that this binary does not know (a newer one opened the run) are that binary's work.
 fn known_checks(names: &[String]) -> Vec<CheckName> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
@@ -184,19 +201,27 @@ impl Store {
     pub async fn open_runs(&self, platform: PlatformId) -> Result<Vec<OpenRun>, StoreError> {
         let rows: Vec<OpenRunRow> =
             sqlx::query_as(include_str!("sql/runs_open.sql")).bind(platform).fetch_all(&self.pool).await?;
-        let open = rows.into_iter().map(|row| OpenRun {
-            run_id: row.run_id,
-            schedule: row.schedule,
-            checks: known_checks(&row.checks),
-            merchants: row.merchants,
-            all: row.all_due,
-            dry_run: row.dry_run,
-            planned: row.planned,
-            overdue: row.overdue_secs.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or_default()),
-            of_one_process: row.of_one_process,
-            abandoned: row.abandoned,
-        });
-        Ok(open.collect())
+        Ok(rows.into_iter().map(OpenRun::from).collect())
+    }
+
+    /// The runs of a halted platform that wait until it works again, oldest first; none while it works.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn waiting_runs(&self, platform: PlatformId) -> Result<Vec<OpenRun>, StoreError> {
+        let rows: Vec<OpenRunRow> =
+            sqlx::query_as(include_str!("sql/runs_waiting.sql")).bind(platform).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(OpenRun::from).collect())
+    }
+
+    /// Lets a run wait for each schedule whose newest one ended as halted: it takes up what that one left. May be repeated, by
+    /// any number of processes.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn follow_halted(&self, platform: PlatformId) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/run_follow.sql")).bind(platform).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Makes due what is neither leased nor recorded since the run's start, in batches. May be repeated.

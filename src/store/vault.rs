@@ -39,6 +39,7 @@ struct LeaseRow {
     fence: i64,
     refresh_sealed: Option<Vec<u8>>,
     refresh_version: i64,
+    component_refused: Option<i64>,
 }
 
 #[derive(FromRow)]
@@ -106,7 +107,12 @@ impl Store {
             .await?;
         let Some(row) = granted else { return Ok(None) };
         let place = Place { platform, appid, column: "refresh" };
-        let lease = RefreshLease { fence: row.fence, refresh_token: None, refresh_version: row.refresh_version };
+        let lease = RefreshLease {
+            fence: row.fence,
+            refresh_token: None,
+            refresh_version: row.refresh_version,
+            component_refused: row.component_refused,
+        };
         match row.refresh_sealed.map(|sealed| sealer.open(place, &sealed)).transpose() {
             Ok(refresh_token) => Ok(Some(RefreshLease { refresh_token, ..lease })),
             Err(error) => {
@@ -324,6 +330,18 @@ impl TokenVault for Store {
         let dropping = sqlx::query(include_str!("sql/token_refused.sql")).bind(platform).bind(appid).bind(version);
         dropping.execute(&self.pool).await.map_err(StoreError::from)?;
         Ok(())
+    }
+
+    async fn note_dead(&self, platform: PlatformId, version: i64) -> Result<(), PortError> {
+        let noting = sqlx::query(include_str!("sql/token_dead.sql")).bind(platform).bind(version);
+        noting.execute(&self.pool).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    async fn dead(&self, platform: PlatformId) -> Result<Option<i64>, PortError> {
+        let asking = sqlx::query_scalar(include_str!("sql/token_dead_version.sql")).bind(platform);
+        let version: Option<Option<i64>> = asking.fetch_optional(&self.pool).await.map_err(StoreError::from)?;
+        Ok(version.flatten())
     }
 
     async fn book_contested(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {

@@ -109,6 +109,8 @@ pub(super) struct Vault {
     rows: Mutex<HashMap<Holder, Row>>,
     pub(super) ticket: Mutex<Option<&'static str>>,
     pub(super) odd: Mutex<HashSet<String>>,
+    /// The version of the component token that is known to be dead.
+    pub(super) dead: Mutex<Option<i64>>,
 }
 
 impl Vault {
@@ -172,7 +174,8 @@ impl TokenVault for Vault {
                 row.refresh_token = Some(token);
                 row.refresh_version += 1;
             }
-            RefreshClaim::Granted(RefreshLease { fence: row.fence, refresh_token, refresh_version })
+            let component_refused = *self.dead.lock().unwrap();
+            RefreshClaim::Granted(RefreshLease { fence: row.fence, refresh_token, refresh_version, component_refused })
         }))
     }
 
@@ -218,6 +221,15 @@ impl TokenVault for Vault {
             row.token = row.token.take().filter(|_| row.version != version);
         });
         Ok(())
+    }
+
+    async fn note_dead(&self, _: PlatformId, version: i64) -> Result<(), PortError> {
+        *self.dead.lock().unwrap() = Some(version);
+        Ok(())
+    }
+
+    async fn dead(&self, _: PlatformId) -> Result<Option<i64>, PortError> {
+        Ok(*self.dead.lock().unwrap())
     }
 
     async fn book_contested(&self, _: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {

@@ -212,9 +212,9 @@ impl Wire {
             Ok(permit) if permit.still_good() => {}
             Ok(_) | Err(Closed { .. }) => return answer,
         }
-        let again = call(other.access_token).await;
+        let again = call(other.token.access_token.clone()).await;
         if token_refusal(&again).is_some() {
-            self.tokens.component_refused_again(platform, about).await?;
+            self.tokens.component_refused_again(platform, about, &other).await?;
         }
         again
     }

@@ -49,6 +49,20 @@ pub struct Replacement {
     contested: bool,
 }
 
+/// A token in the place of a refused one, and whether it was bought on that refusal or found.
+#[derive(Debug, Clone)]
+pub struct Got {
+    /// The token.
+    pub token: StoredToken,
+    bought: bool,
+}
+
+impl Got {
+    fn found(token: StoredToken) -> Self {
+        Self { token, bought: false }
+    }
+}
+
 /// What WeChat made of the token of a repeated call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
@@ -154,18 +168,25 @@ impl Tokens {
         platform: &Platform,
         used: &StoredToken,
         about: Option<&str>,
-    ) -> Result<Option<StoredToken>, CallError> {
+    ) -> Result<Option<Got>, CallError> {
         match &self.0 {
             Keeper::Own(own) => own.component_after_refusal(platform, used, about).await,
-            Keeper::External(external) => external.component_after_refusal(platform, used).await.map(Some),
+            Keeper::External(external) => {
+                external.component_after_refusal(platform, used).await.map(Got::found).map(Some)
+            }
         }
     }
 
     /// Says that the second of the platform's tokens was refused as well. A failure here replaces the refusal.
-    pub async fn component_refused_again(&self, platform: &Platform, about: Option<&str>) -> Result<(), CallError> {
+    pub async fn component_refused_again(
+        &self,
+        platform: &Platform,
+        about: Option<&str>,
+        second: &Got,
+    ) -> Result<(), CallError> {
         match &self.0 {
             Keeper::Own(own) => match about {
-                Some(appid) => own.component_refused_again(platform, appid).await,
+                Some(appid) => own.component_refused_again(platform, appid, second).await,
                 None => Ok(()),
             },
             Keeper::External(external) => Err(external.dead("the platform itself")),

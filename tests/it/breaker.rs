@@ -3,12 +3,19 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use nix::sys::signal::Signal;
 use uuid::Uuid;
 use wxpatrol::{
     app::{App, Ready},
     domain::CheckName,
     patrol::{Patrol, Until},
     simulate::{Endpoint, Oddity, Rule},
+    store::{
+        operator::HoldTarget,
+        runs::RunState,
+        ticks::{Became, Decision, Mark, TickRow},
+    },
 };
 
 use crate::world::{World, plan, until, wish};
@@ -142,4 +149,133 @@ async fn operators_see_since_when_and_why_the_platform_is_halted_until_it_works_
     world.once_of(READINGS).await.assert_complete();
     assert_eq!(world.count("select count(*) from wxpatrol.attention where why = 'halted'").await, 0);
     until("status says no more", async || !world.program(&["status"]).await.stdout.contains("61004")).await;
+}
+
+/// How the runs of a schedule stand, oldest first.
+async fn runs_of(world: &World, schedule: &str) -> Vec<String> {
+    world.texts(&format!("select state from wxpatrol_data.run where schedule = '{schedule}' order by started_at")).await
+}
+
+#[tokio::test]
+async fn what_a_halted_patrol_left_is_taken_up_when_wechat_recovers_and_not_at_tomorrow_s_tick() {
+    let world = refused().await.unattended_without_schedules();
+    let world = world.with("WXPATROL_SCHEDULE_PHONE", "0 3 * * *").with("WXPATROL_SCHEDULE_CALLBACK", "0 3 * * *");
+    let processes = [world.spawn(&["run"]), world.spawn(&["run"])];
+    world.until("select count(*) = 2 from wxpatrol_data.schedule").await;
+    let to_three = "select ceil(extract(epoch from (date_trunc('day', now + interval '1 day') + interval '3 h' - now)))::bigint % 86400
+                      from (select wxpatrol_data.clock() at time zone 'Asia/Shanghai' as now) m";
+    let to_three = u64::try_from(world.count(to_three).await).unwrap();
+    world.database.advance(Duration::from_secs(to_three)).await;
+    // The run ends, and says so; what it left waits in sight.
+    world.until("select count(*) = 2 from wxpatrol_data.run where state = 'halted' and schedule is not null").await;
+    world.until("select count(*) = 2 from wxpatrol.ticks where state = 'buffered' and reason like 'halted: takes up what run %'").await;
+    let three = "select wxpatrol_data.clock()::text";
+    let three = world.texts(three).await.concat();
+    // The probes fail, with no tick to ring for them and no run for each of them.
+    for (minutes, probes) in [(1, 2), (2, 3)] {
+        world.database.advance(minutes * MINUTE).await;
+        world.until(&format!("select probes = {probes} and probing_until is null from wxpatrol_data.platform")).await;
+    }
+    for schedule in ["phone", "callback"] {
+        assert_eq!(runs_of(&world, schedule).await, ["halted", "buffered"]);
+    }
+    world.wechat.clear_script();
+    world.database.advance(4 * MINUTE).await;
+    for schedule in ["phone", "callback"] {
+        world
+            .until(&format!(
+                "select count(*) = 1 from wxpatrol_data.run where schedule = '{schedule}' and state = 'complete'"
+            ))
+            .await;
+        assert_eq!(runs_of(&world, schedule).await, ["halted", "complete"]);
+    }
+    let left = format!(
+        "select count(*) from wxpatrol_data.item where check_name in ('phone', 'callback') and due_at < '{three}'"
+    );
+    assert_eq!(world.count(&left).await, 0, "something waits for tomorrow");
+    for process in processes {
+        process.signal(Signal::SIGTERM);
+        let ended = process.ended().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    }
+    world.assert_every_run_adds_up().await;
+    world.assert_promises(7 * 24 * 60 * MINUTE, &[]).await;
+}
+
+#[tokio::test]
+async fn ticks_of_a_halted_platform_stand_behind_the_run_that_waits_and_a_paused_one_stays_paused() {
+    let world = refused().await;
+    let (store, platform) = (world.database.store.clone(), world.platform().await);
+    let mark = store.mark(platform, "phone", "0 3 * * *").await.unwrap();
+    world.database.advance(2 * MINUTE).await;
+    let tick = async |mark: Mark, minutes: i64| {
+        let fire_at = mark.heard_until + TimeDelta::minutes(minutes);
+        let row = TickRow { fire_at, runs: true, missed_ticks: 0, missed_since: None };
+        store.decide(platform, "phone", mark, &[row], &[CheckName::Phone], 0, 60 * MINUTE).await.unwrap()
+    };
+    let Decision::Made { mark, became } = tick(mark, 1).await else { panic!("nobody else decides") };
+    let [Became::Begun(run)] = became[..] else { panic!("{became:?}") };
+    store.open_breaker(platform, Some(61004), "refused", false).await.unwrap();
+    assert!(store.end_run(run, RunState::Halted, Some("refused")).await.unwrap());
+    // Two processes say so, and say it again.
+    let (left, right) = tokio::join!(store.follow_halted(platform), store.follow_halted(platform));
+    left.and(right).unwrap();
+    store.follow_halted(platform).await.unwrap();
+    assert_eq!(runs_of(&world, "phone").await, ["halted", "buffered"]);
+    world.database.advance(5 * MINUTE).await;
+    let Decision::Made { became, .. } = tick(mark, 4).await else { panic!("nobody else decides") };
+    assert_eq!(became, [Became::Skipped]);
+    let why = "select reason from wxpatrol_data.run where state = 'skipped'";
+    assert_eq!(world.texts(why).await, ["halted: 1 waited until the platform works again"]);
+    assert!(store.begin_waiting(platform).await.unwrap().is_empty(), "the platform is halted yet");
+    assert_eq!(store.waiting_runs(platform).await.unwrap().len(), 1);
+    let targets = [HoldTarget { schedule: Some("phone".to_owned()), ..HoldTarget::default() }];
+    store.pause(platform, &targets, None, None, "test").await.unwrap();
+    assert!(store.waiting_runs(platform).await.unwrap().is_empty(), "a paused schedule lends nobody");
+    store.close_breaker(platform).await.unwrap();
+    assert!(store.begin_waiting(platform).await.unwrap().is_empty(), "it is paused yet");
+    store.resume(platform, &targets, None, "test").await.unwrap();
+    let begun = store.begin_waiting(platform).await.unwrap();
+    assert_eq!(begun.len(), 1);
+    assert!(store.end_run(begun[0].run_id, RunState::Complete, None).await.unwrap());
+    store.follow_halted(platform).await.unwrap();
+    let mut states = runs_of(&world, "phone").await;
+    states.sort();
+    assert_eq!(states, ["complete", "halted", "skipped"], "nothing is left to be taken up");
+}
+
+#[tokio::test]
+async fn a_run_by_hand_that_tries_the_halted_platform_is_not_ended_by_a_process_that_only_waits() {
+    let world = refused().await;
+    assert_eq!(world.program(&["--once"]).await.code, Some(3));
+    world.wechat.clear_script();
+    // The answer to the probe takes its time; the other process looks every two seconds.
+    for endpoint in [Endpoint::Checkmobile, Endpoint::Getcallbackconfig] {
+        world.wechat.script(Rule::new(Oddity::DelayMs(6_000)).on(endpoint).times(1)).unwrap();
+    }
+    let other = Unattended::new(&world).await;
+    let works = other.patrol.work(Until::Stopped);
+    tokio::pin!(works);
+    let by_hand = tokio::select! {
+        ended = &mut works => panic!("the engine ended: {ended:?}"),
+        ended = world.program(&["--once", "--check", "phone", "--check", "callback"]) => ended,
+    };
+    assert_eq!(by_hand.code, Some(0), "{}", by_hand.everything());
+    other.patrol.stop();
+    works.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_probe_of_a_halted_platform_is_of_a_check_that_has_something_due() {
+    let world = refused().await;
+    assert_eq!(world.program(&["--once"]).await.code, Some(3));
+    world.wechat.clear_script();
+    // No phone is due, and phones come first.
+    let fresh =
+        "update wxpatrol_data.item set due_at = wxpatrol_data.clock() + interval '1 day' where check_name = 'phone'";
+    sqlx::query(fresh).execute(&world.database.pool).await.unwrap();
+    let phones = world.wechat.arrived(Endpoint::Checkmobile);
+    world.once_of(READINGS).await.assert_complete();
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), phones);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.platform where halted_at is not null").await, 0);
 }

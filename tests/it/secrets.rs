@@ -470,7 +470,7 @@ fn what_holds_a_secret_does_not_show_it_when_it_is_shown() {
     let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let config = Config::from_vars(lookup, variables.iter().map(|(name, _)| (*name).to_owned())).unwrap();
     let token = StoredToken { access_token: secret(), good_for: Duration::ZERO, version: 1 };
-    let lease = RefreshLease { fence: 1, refresh_token: Some(secret()), refresh_version: 1 };
+    let lease = RefreshLease { fence: 1, refresh_token: Some(secret()), refresh_version: 1, component_refused: None };
     let refreshed = Refreshed::Token(NewToken {
         access_token: secret(),
         expires_in: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use nix::sys::signal::Signal;
 use wxpatrol::{
     domain::CheckName,
-    simulate::{Endpoint, Oddity, Plan, Rule},
+    simulate::{Endpoint, ListChange, Oddity, Plan, Rule},
 };
 
 use crate::world::{World, plan, until};
@@ -224,6 +224,64 @@ async fn a_merchant_that_wechat_s_list_names_no_more_is_withdrawn_after_two_comp
     world.sync().await;
     assert!(world.texts(withdrawn).await.is_empty());
     assert_eq!(world.count(&tokens).await, 1);
+}
+
+/// Whom the last syncs did not name.
+const ABSENT: &str =
+    "select appid from wxpatrol_data.merchant where absent_passes > 0 or withdrawn_at is not null order by 1";
+
+#[tokio::test]
+async fn a_merchant_that_the_list_names_twice_is_kept_once_and_the_list_proves_absences_all_the_same() {
+    let world = World::new(plan(505, 0)).await;
+    world.wechat.list_twice(&Plan::mini_program(3), true).unwrap();
+    let synced = world.sync().await;
+    assert_eq!((synced.listed, synced.complete, synced.informed), (505, true, 505));
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant").await, 505);
+    assert!(world.texts(ABSENT).await.is_empty());
+    // Nobody is told about a second time, and who is gone is found to be.
+    let gone = Plan::mini_program(7);
+    world.wechat.withdraw(&gone).unwrap();
+    let informed = world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo);
+    for withdrawn in [0, 1] {
+        let synced = world.sync().await;
+        assert_eq!((synced.listed, synced.complete, synced.withdrawn), (504, true, withdrawn));
+    }
+    assert_eq!(world.texts(ABSENT).await, [gone]);
+    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo), informed);
+}
+
+#[tokio::test]
+async fn nobody_is_withdrawn_because_others_came_or_went_while_the_list_was_read() {
+    let world = World::new(plan(510, 0)).await;
+    world.sync().await;
+    let leaves = |program: u32| vec![ListChange::Withdraw(Plan::mini_program(program))];
+    let comes = |program: u32| vec![ListChange::Authorize(Plan::mini_program(program))];
+    // Each time somebody of the first page leaves after it, the first of the second page moves up, and the second page begins
+    // behind it.
+    for left in [1, 2] {
+        world.wechat.change_list_after_pages(vec![leaves(left)]).unwrap();
+        let synced = world.sync().await;
+        assert_eq!((synced.listed, synced.complete, synced.withdrawn), (510, true, 0), "{left} left");
+        assert!(world.texts(ABSENT).await.is_empty(), "{left} left, who was named, and hides nobody");
+        world.wechat.authorize(&Plan::mini_program(left)).unwrap();
+    }
+    // Who comes moves the last of the first page to the second, which names it again, and was not there to be named itself.
+    world.wechat.withdraw(&Plan::mini_program(4)).unwrap();
+    world.wechat.change_list_after_pages(vec![comes(4)]).unwrap();
+    let synced = world.sync().await;
+    assert_eq!((synced.listed, synced.complete, synced.withdrawn), (510, true, 0));
+    assert!(world.texts(ABSENT).await.is_empty());
+    // A list that changes each time it is read proves no absence, whoever is really gone.
+    world.wechat.withdraw(&Plan::mini_program(9)).unwrap();
+    let restless = [leaves(1), vec![], comes(1), vec![], leaves(1), vec![]];
+    for _ in 0..2 {
+        world.wechat.change_list_after_pages(restless.to_vec()).unwrap();
+        let synced = world.sync().await;
+        assert_eq!((synced.complete, synced.withdrawn), (false, 0));
+        world.wechat.authorize(&Plan::mini_program(1)).unwrap();
+        assert!(world.texts(ABSENT).await.is_empty());
+    }
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant").await, 510);
 }
 
 #[tokio::test]

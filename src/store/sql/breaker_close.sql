@@ -5,6 +5,7 @@ update platform
        halt_errcode = null,
        halt_reason = null,
        probe_at = null,
+       probing_until = null,
        probes = 0
  where platform_id = $1
    and halted_at is not null

@@ -8,6 +8,7 @@ update platform
                        when $4 then clock() + least(interval '1 min' * power(2, least(probes, 8)), interval '30 min')
                        else probe_at
                   end,
+       probing_until = case when halted_at is not null and not $4 then probing_until end,
        probes = case when halted_at is null then 1
                      when $4 then probes + 1
                      else probes

@@ -1,4 +1,5 @@
--- run_begin_waiting.sql: the oldest waiting tick of a schedule begins, unless a run of it is open or it is paused.
+-- run_begin_waiting.sql: the oldest waiting tick of a schedule begins, unless a run of it is open, it is paused, or the platform
+-- is halted: then a probe comes first. A sync has no checks, and waits for no probe.
 -- $1 platform, $2 schedule, $3 process. The row of the schedule is locked already (schedule_lock.sql).
 update run r
    set state = 'open',
@@ -20,4 +21,6 @@ update run r
                     where h.platform_id = $1
                       and h.schedule = $2
                       and (h.until is null or h.until > m.now))
+   and (cardinality(r.checks) = 0
+        or not exists (select from platform p where p.platform_id = $1 and p.halted_at is not null))
 returning r.run_id

@@ -15,6 +15,8 @@ with now_open as materialized (
      and (until is null or until > clock())
    order by until desc nulls first
    limit 1
+), halt as materialized (
+  select from platform where platform_id = $2 and halted_at is not null
 ), fate as (
   select case
            when not $8 then 'missed'
@@ -29,6 +31,8 @@ with now_open as materialized (
            when exists (select from now_open)
              then 'overlap: run ' || (select run_id from now_open) || ' was still open'
                   || case when w.ticks > 0 then ', and ' || w.ticks || ' waited' else '' end
+           when w.ticks > 0 and exists (select from halt)
+             then 'halted: ' || w.ticks || ' waited until the platform works again'
            when w.ticks > 0 then 'overlap: ' || w.ticks || ' waited'
          end as reason
     from waiting w

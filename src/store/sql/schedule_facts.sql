@@ -30,6 +30,7 @@ select p.component_appid as platform,
         where r.platform_id = p.platform_id
           and r.schedule = s.schedule
           and r.state not in ('skipped', 'missed', 'buffered')
+          and r.follows is null
         order by r.fire_at desc
         limit 1) b on true
   left join lateral (

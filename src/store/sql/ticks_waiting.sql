@@ -1,4 +1,4 @@
--- ticks_waiting.sql: schedules of which a tick waits and may begin. Served by run_waiting, which is empty most of the time.
+-- ticks_waiting.sql: schedules of which a tick waits and may begin: while the platform is halted only a sync. Served by run_waiting, which is empty most of the time.
 -- $1 platform
 select distinct w.schedule
   from run w
@@ -9,3 +9,5 @@ select distinct w.schedule
                     where h.platform_id = $1
                       and h.schedule = w.schedule
                       and (h.until is null or h.until > clock()))
+   and (cardinality(w.checks) = 0
+        or not exists (select from platform p where p.platform_id = $1 and p.halted_at is not null))

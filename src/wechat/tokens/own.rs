@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::super::{Pace, Platform, Wechat};
 use super::refusals::Refusals;
-use super::{LONG_BEFORE_ITS_END, Lines, Replacement, lock, no_token};
+use super::{Got, LONG_BEFORE_ITS_END, Lines, Replacement, lock, no_token};
 use crate::domain::ports::{Cause, Holder, PortError, StoredToken, TokenVault};
 use crate::domain::{CallError, PlatformId, TokenFault};
 
@@ -31,21 +31,8 @@ pub const MARGIN_MAX: Duration = Duration::from_secs(MARGIN.as_secs() + SPREAD_S
 /// Merchants that must have refused two of the platform's tokens in a row before that is the platform's trouble.
 const REFUSERS: u64 = 3;
 
-const STOLEN: &str = "the component token was refused right after it was refreshed: another system fetches component \
-                      tokens for this platform, stop it or use external tokens (WXPATROL_TOKEN_URL)";
-
-/// A token, and whether the flight bought it or found it.
-#[derive(Clone)]
-pub(super) struct Got {
-    pub(super) token: StoredToken,
-    pub(super) bought: bool,
-}
-
-impl Got {
-    pub(super) fn found(token: StoredToken) -> Self {
-        Self { token, bought: false }
-    }
-}
+const STOLEN: &str = "the component token was refused right after it was bought, three times within ten minutes: another system \
+                      fetches component tokens for this platform, stop it or use external tokens (WXPATROL_TOKEN_URL)";
 
 type Flight = Shared<BoxFuture<'static, Result<Got, CallError>>>;
 
@@ -214,16 +201,18 @@ impl Own {
     pub(super) async fn component(&self, platform: &Platform) -> Result<StoredToken, CallError> {
         let inner = &self.0;
         let margin = inner.margin(platform.id, &Holder::Component);
-        let dead = inner.refusals.dead(platform.id);
-        let alive = |version: i64| dead != Some(version);
         if let Some(cached) = inner.cached(platform.id).filter(|cached| cached.good_for() > margin)
-            && alive(cached.token.version)
+            && inner.refusals.dead(platform.id) != Some(cached.token.version)
         {
             return Ok(cached.token);
         }
         let stored = self.stored(platform, &Holder::Component).await?;
-        if let Some(refused) = stored.as_ref().map(|token| token.version).filter(|version| !alive(*version)) {
-            return self.replaced(platform, refused).await;
+        if stored.is_some() {
+            self.hear_of_dead(platform).await?;
+        }
+        let dead = inner.refusals.dead(platform.id);
+        if let Some(refused) = stored.as_ref().map(|token| token.version).filter(|version| dead == Some(*version)) {
+            return self.replaced(platform, refused).await.map(|got| got.token);
         }
         if let Some(token) = stored.as_ref().filter(|token| token.good_for > margin) {
             inner.keep_component(platform.id, token);
@@ -251,20 +240,20 @@ impl Own {
         platform: &Platform,
         used: &StoredToken,
         about: Option<&str>,
-    ) -> Result<Option<StoredToken>, CallError> {
+    ) -> Result<Option<Got>, CallError> {
         let inner = &self.0;
         if let Some(cached) = inner.cached(platform.id)
             && cached.token.version > used.version
             && !cached.good_for().is_zero()
         {
-            return Ok(Some(cached.token));
+            return Ok(Some(Got::found(cached.token)));
         }
         if let Some(token) = self.stored(platform, &Holder::Component).await?
             && token.version != used.version
             && !token.good_for.is_zero()
         {
             inner.keep_component(platform.id, &token);
-            return Ok(Some(token));
+            return Ok(Some(Got::found(token)));
         }
         if let Some(appid) = about
             && inner.vault.odd(platform.id, appid).await.map_err(|error| vault_silent(&error))?
@@ -275,12 +264,12 @@ impl Own {
             );
             return Ok(None);
         }
-        inner.refusals.note(platform.id, used.version, about);
+        self.note_refusal(platform, used.version, about).await;
         self.replaced(platform, used.version).await.map(Some)
     }
 
     /// A component token in the place of one that was refused. While a failed try cools down nobody asks for another.
-    async fn replaced(&self, platform: &Platform, refused: i64) -> Result<StoredToken, CallError> {
+    async fn replaced(&self, platform: &Platform, refused: i64) -> Result<Got, CallError> {
         let inner = &self.0;
         if let Some(error) = inner.refusals.cools_down(platform.id, refused) {
             return Err(error);
@@ -289,7 +278,7 @@ impl Own {
         match self.refresh(platform, Holder::Component, wish).await {
             Ok(got) => {
                 inner.keep_component(platform.id, &got.token);
-                Ok(got.token)
+                Ok(got)
             }
             Err(error) => {
                 inner.refusals.failed(platform.id, refused, &error);
@@ -298,9 +287,19 @@ impl Own {
         }
     }
 
-    /// A call about a merchant refused the second of the platform's tokens as well. One merchant is odd; several in a
-    /// short time are the platform's trouble.
-    pub(super) async fn component_refused_again(&self, platform: &Platform, appid: &str) -> Result<(), CallError> {
+    /// A call about a merchant refused the second of the platform's tokens as well. One that was bought on its word: one
+    /// merchant is odd; several in a short time are the platform's trouble. One that was found may have died as the first
+    /// did, at any time since it was bought: another is bought in its place, and the caller tries again.
+    pub(super) async fn component_refused_again(
+        &self,
+        platform: &Platform,
+        appid: &str,
+        second: &Got,
+    ) -> Result<(), CallError> {
+        if !second.bought {
+            let third = self.component_after_refusal(platform, &second.token, Some(appid)).await?;
+            return third.map_or(Ok(()), |_| Err(no_token(TokenFault::BeingRefreshed)));
+        }
         let merchants = self.0.vault.book_odd(platform.id, appid).await.map_err(|error| vault_silent(&error))?;
         if merchants >= REFUSERS {
             let reason = STOLEN.to_owned();

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::super::platform_calls::AuthorizerToken;
 use super::super::{Closed, Permit, Platform};
-use super::own::{Got, Own, Wish, cooling_down, vault_silent};
-use super::{component_refused, no_token};
+use super::own::{Own, Wish, cooling_down, vault_silent};
+use super::{Got, component_refused, no_token};
 use crate::domain::ports::{Ended, Holder, NewToken, RefreshClaim, RefreshLease, Refreshed, StoredToken};
 use crate::domain::{CallError, Class, Endpoint, TokenFault, errcode};
 
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What WeChat refused for a reason of the merchant's own is not asked again before this.
 const LASTING: Duration = Duration::from_secs(3600);
 
+const TOO_SOON: &str = "WeChat refused the platform's own token although another was bought a moment ago, which is done at most \
+                        every 30 seconds";
 const NO_TICKET: &str = "no component_verify_ticket is stored: run `wxpatrol ticket -` or set WXPATROL_VERIFY_TICKET";
 
 /// A lease and the instant at which it ends.
@@ -190,6 +192,8 @@ impl Own {
         let Some(refresh_token) = held.lease.refresh_token.as_ref() else {
             return Err(Failure::lost("no refresh token is stored".to_owned()));
         };
+        let alive = self.unless_dead(platform, component, held.lease.component_refused).await;
+        let component = alive.map_err(|error| Failure::back(no_component(error)))?;
         let wechat = &self.0.wechat;
         let within = self.ready(platform, endpoint, permit, held).await?;
         let first = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
@@ -209,10 +213,12 @@ impl Own {
         let Some(component) = component else { return Err(Failure::passing(remedy(endpoint, &refusal))) };
         let permit = self.permit(platform, endpoint).await.map_err(Failure::back)?;
         let within = self.ready(platform, endpoint, permit, held).await?;
-        let second = wechat.authorizer_token(platform, &component.access_token, appid, refresh_token, within).await;
+        let token = &component.token.access_token;
+        let second = wechat.authorizer_token(platform, token, appid, refresh_token, within).await;
         match second {
             Err(error) if component_refused(&error) => {
-                self.component_refused_again(platform, appid).await.map_err(Failure::back)?;
+                let again = self.component_refused_again(platform, appid, &component).await;
+                again.map_err(|error| Failure::back(no_component(error)))?;
                 Err(Failure::passing(remedy(endpoint, &error)))
             }
             other => other.map_err(|error| Self::merchant_failure(&error)),
@@ -241,7 +247,7 @@ impl Own {
                 }
                 _ => TokenFault::CoolingDown { reason, wait },
             },
-            RefreshClaim::TooSoon { wait } => TokenFault::SlowedDown { wait, errcode: None },
+            RefreshClaim::TooSoon { wait } => TokenFault::CoolingDown { reason: TOO_SOON.to_owned(), wait },
             RefreshClaim::Recovering(reason) => TokenFault::Recovering(reason),
             RefreshClaim::Lost(reason) => TokenFault::Lost(reason),
             RefreshClaim::Withdrawn => TokenFault::Withdrawn,

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::Platform;
+use super::own::{Own, vault_silent};
 use super::{lock, no_token};
+use crate::domain::ports::StoredToken;
 use crate::domain::{CallError, PlatformId, TokenFault};
 
 /// Different merchants that must have refused it.
@@ -44,6 +47,11 @@ impl Refusals {
             }
             Some(_) => {}
         }
+    }
+
+    /// Another process knows that the token is dead.
+    pub(super) fn known_dead(&self, platform: PlatformId, version: i64) {
+        of(&mut lock(&self.0), platform, version).certain = true;
     }
 
     /// WeChat took the token: who refused it before was odd.
@@ -85,6 +93,42 @@ impl Refusals {
             *wait = left;
         }
         Some(no_token(fault))
+    }
+}
+
+impl Own {
+    /// Notes a refusal, here and, once it shows that the token is dead, for every process.
+    pub(super) async fn note_refusal(&self, platform: &Platform, version: i64, about: Option<&str>) {
+        let known = self.0.refusals.dead(platform.id);
+        self.0.refusals.note(platform.id, version, about);
+        let dead = self.0.refusals.dead(platform.id).filter(|dead| Some(*dead) != known);
+        if let Some(dead) = dead
+            && let Err(error) = self.0.vault.note_dead(platform.id, dead).await
+        {
+            tracing::warn!(%error, "that the component token is dead could not be written down; other processes find out");
+        }
+    }
+
+    /// Hears which component token is dead by the word of other processes.
+    pub(super) async fn hear_of_dead(&self, platform: &Platform) -> Result<(), CallError> {
+        if let Some(dead) = self.0.vault.dead(platform.id).await.map_err(|error| vault_silent(&error))? {
+            self.0.refusals.known_dead(platform.id, dead);
+        }
+        Ok(())
+    }
+
+    /// This component token, or another one when it is the one that other processes found dead.
+    pub(super) async fn unless_dead(
+        &self,
+        platform: &Platform,
+        component: StoredToken,
+        dead: Option<i64>,
+    ) -> Result<StoredToken, CallError> {
+        if dead != Some(component.version) {
+            return Ok(component);
+        }
+        self.0.refusals.known_dead(platform.id, component.version);
+        self.component(platform).await
     }
 }
 

@@ -60,10 +60,11 @@ async fn refusals_in_a_row_have_one_component_token_bought_and_wait_for_the_next
     assert!(world.fresh(None).await.is_ok());
     assert_eq!(counts(&world), (2, 2));
     world.script.next(ApiAuthorizerToken, refused(42001));
-    let TokenFault::SlowedDown { wait, errcode } = fault(fresh_of(&world, "wx2222222222222222").await) else {
-        panic!("not slowed down")
+    let TokenFault::NoComponent { wait, reason, refused } = fault(fresh_of(&world, "wx2222222222222222").await) else {
+        panic!("it does not wait")
     };
-    assert!(wait > Duration::from_secs(20) && errcode.is_none(), "{wait:?}");
+    assert!(wait > Duration::from_secs(20) && !refused, "{wait:?}");
+    assert!(reason.contains("WeChat refused the platform's own token"), "{reason}");
     assert_eq!(counts(&world), (2, 3));
 }
 
@@ -107,7 +108,7 @@ async fn a_component_token_that_another_process_buys_is_waited_for_and_not_bough
     };
     let waits = world.wire.tokens().component_after_refusal(&world.platform, &used, None);
     let (token, ()) = tokio::join!(waits, bought);
-    assert_eq!(text(&token.unwrap().unwrap()), "fake-elsewhere");
+    assert_eq!(text(&token.unwrap().unwrap().token), "fake-elsewhere");
     assert_eq!(counts(&world), (1, 0));
 }
 
@@ -195,4 +196,47 @@ async fn the_component_token_is_kept_over_many_merchants() {
         world.script.calls(ApiComponentToken)[0].body,
         json!({"component_appid": "wx9999999999999999", "component_appsecret": "fake-secret", "component_verify_ticket": "ticket@@@fake"})
     );
+}
+
+#[tokio::test]
+async fn a_component_token_that_was_found_and_is_dead_as_well_halts_nobody_and_has_another_one_bought() {
+    let world = World::new().await;
+    world.wire.tokens().component(&world.platform).await.unwrap();
+    for appid in ["wx1111111111111112", "wx1111111111111113", "wx1111111111111114"] {
+        // Another process bought one, which has died since; this one knows only the one before it.
+        world.vault.with(&Holder::Component, |row| {
+            row.version += 1;
+            row.token = Some((format!("fake-found-{appid}"), Instant::now() + Duration::from_secs(7200)));
+            row.refused_at = None;
+        });
+        for _ in 0..2 {
+            world.script.next(ApiAuthorizerToken, refused(40001));
+        }
+        let fault = fault(fresh_of(&world, appid).await);
+        assert!(matches!(fault, TokenFault::BeingRefreshed), "{fault:?}");
+        assert!(fresh_of(&world, appid).await.is_ok(), "the one that was bought works");
+    }
+    assert_eq!(counts(&world), (4, 9), "one bought for each that was dead");
+    assert!(world.vault.odd.lock().unwrap().is_empty(), "the merchants said nothing of themselves");
+}
+
+#[tokio::test]
+async fn a_component_token_that_another_process_found_dead_is_not_called_with_here() {
+    let world = World::new().await;
+    let dead = world.wire.tokens().component(&world.platform).await.unwrap();
+    *world.vault.dead.lock().unwrap() = Some(dead.version);
+    assert!(world.fresh(None).await.is_ok());
+    assert_eq!(counts(&world), (2, 1));
+    assert_eq!(world.script.calls(ApiAuthorizerToken)[0].query["component_access_token"], "fake-component-2");
+}
+
+#[tokio::test]
+async fn a_component_token_that_three_merchants_refused_is_told_to_every_process() {
+    let merchants = ["wx1111111111111112", "wx1111111111111113", "wx1111111111111114"];
+    let world = all_dead(&merchants).await;
+    let used = world.wire.tokens().component(&world.platform).await.unwrap();
+    for (appid, told) in merchants.iter().zip([None, None, Some(used.version)]) {
+        assert!(fresh_of(&world, appid).await.is_err());
+        assert_eq!(*world.vault.dead.lock().unwrap(), told, "{appid}");
+    }
 }
