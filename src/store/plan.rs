@@ -42,13 +42,9 @@ impl Store {
         sqlx::query(include_str!("sql/holds_expire.sql")).bind(context.platform).execute(&self.pool).await?;
         let mut planned = Planned::default();
         loop {
-            let merchants = self.plan_merchants(context.platform, hold_new).await?;
-            let wishes = if merchants == 0 { self.plan_wishes(context, hold_new).await? } else { 0 };
-            planned.merchants += merchants;
-            planned.wishes += wishes;
-            if merchants + wishes > 0 {
-                continue;
-            }
+            planned.merchants += self.plan_merchants(context.platform, hold_new).await?;
+            planned.wishes += self.plan_wishes(context, hold_new).await?;
+            // What changed behind the passes, or is another process's that may yet give it up.
             let left: bool = sqlx::query_scalar(include_str!("sql/plan_left.sql"))
                 .bind(context.platform)
                 .fetch_one(&self.pool)
@@ -60,32 +56,72 @@ impl Store {
         Ok(planned)
     }
 
+    /// One pass over the changed merchants in the order of their appids, each batch behind the one before it.
     async fn plan_merchants(&self, platform: PlatformId, hold_new: bool) -> Result<u64, StoreError> {
+        let (mut planned, mut behind) = (0, String::new());
+        loop {
+            let (merchants, last) = self.plan_merchants_behind(platform, hold_new, &behind).await?;
+            planned += u64::try_from(merchants).unwrap_or(0);
+            match last {
+                Some(last) if merchants == BATCH => behind = last,
+                _ => return Ok(planned),
+            }
+        }
+    }
+
+    /// One batch: how many merchants it looked at, and the last of them.
+    pub(super) async fn plan_merchants_behind(
+        &self,
+        platform: PlatformId,
+        hold_new: bool,
+        behind: &str,
+    ) -> Result<(i64, Option<String>), StoreError> {
         let checks: Vec<CheckName> =
             CheckName::ALL.iter().copied().filter(|check| check.unit() == Unit::MiniProgram).collect();
-        let looked_at: i64 = sqlx::query_scalar(include_str!("sql/plan_merchants.sql"))
+        let looked_at = sqlx::query_as(include_str!("sql/plan_merchants.sql"))
             .bind(platform)
             .bind(BATCH)
             .bind(hold_new)
             .bind(checks.iter().map(|check| check.name()).collect::<Vec<_>>())
             .bind(checks.iter().map(|check| sets(*check)).collect::<Vec<_>>())
             .bind(checks.iter().map(|check| check.messages_people()).collect::<Vec<_>>())
+            .bind(behind)
             .fetch_one(&self.pool)
             .await?;
-        Ok(u64::try_from(looked_at).unwrap_or(0))
+        Ok(looked_at)
     }
 
+    /// One pass over the changed wishes, likewise.
     async fn plan_wishes(&self, context: RecordContext, hold_new: bool) -> Result<u64, StoreError> {
+        let (mut planned, mut behind) = (0, (String::new(), String::new()));
+        loop {
+            let (wishes, last) = self.plan_wishes_behind(context, hold_new, &behind).await?;
+            planned += u64::try_from(wishes).unwrap_or(0);
+            match last {
+                Some(last) if wishes == BATCH => behind = last,
+                _ => return Ok(planned),
+            }
+        }
+    }
+
+    async fn plan_wishes_behind(
+        &self,
+        context: RecordContext,
+        hold_new: bool,
+        (official_account, mini_program): &(String, String),
+    ) -> Result<(i64, Option<(String, String)>), StoreError> {
         let mut transaction = self.pool.begin().await?;
         let stale: Vec<StaleWish> = sqlx::query_as(include_str!("sql/plan_wishes_stale.sql"))
             .bind(context.platform)
             .bind(BATCH)
             .bind(CheckName::Invite.permission_sets())
+            .bind(official_account)
+            .bind(mini_program)
             .fetch_all(&mut *transaction)
             .await?;
-        if stale.is_empty() {
-            return Ok(0);
-        }
+        let Some(last) = stale.last().map(|wish| (wish.official_account.clone(), wish.mini_program.clone())) else {
+            return Ok((0, None));
+        };
         let accounts: Vec<&str> = stale.iter().map(|wish| wish.official_account.as_str()).collect();
         let mini_programs: Vec<&str> = stale.iter().map(|wish| wish.mini_program.as_str()).collect();
         sqlx::query(include_str!("sql/plan_wish_items.sql"))
@@ -116,6 +152,6 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(u64::try_from(stale.len()).unwrap_or(u64::MAX))
+        Ok((i64::try_from(stale.len()).unwrap_or(i64::MAX), Some(last)))
     }
 }

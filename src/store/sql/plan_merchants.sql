@@ -1,7 +1,11 @@
--- plan_merchants.sql: gives changed merchants their items, and answers how many merchants it looked at.
+-- plan_merchants.sql: gives changed merchants their items, and answers how many merchants it looked at and the last of them.
 -- $1 platform, $2 merchants at most, $3 whether messages to new merchants wait for an operator, then the checks that
--- are done for each mini program: $4 check, $5 permission sets as '49,64', $6 whether it sleeps until a reading wakes it.
--- Locks the merchants it looks at. A leased item of a merchant that is barred loses its lease: its answer is dropped.
+-- are done for each mini program: $4 check, $5 permission sets as '49,64', $6 whether it sleeps until a reading wakes it,
+-- $7 the appid behind which to begin ('': with the first). What stands before it was just planned, and has left a dead entry
+-- in the index for each: those a later batch would step over again and again, all the more while some old transaction (a
+-- backup) sees them.
+-- Locks the merchants it looks at. Served by merchant_to_plan. A leased item of a merchant that is barred loses its lease: its
+-- answer is dropped.
 with moment as materialized (
   select clock() as now
 ), stale as materialized (
@@ -9,6 +13,7 @@ with moment as materialized (
     from merchant m
    where m.platform_id = $1
      and m.plan_stale
+     and m.appid > $7
    order by m.appid
    limit $2
      for update
@@ -84,4 +89,4 @@ with moment as materialized (
    where m.platform_id = s.platform_id
      and m.appid = s.appid
 )
-select count(*) from stale
+select count(*), max(appid) from stale
