@@ -319,6 +319,7 @@ impl Store {
                 causes.iter().map(|cause| cause.map(|shut| shut.reason.as_str()).or(left_because)).collect::<Vec<_>>(),
             )
             .bind(causes.iter().map(|cause| cause.is_some_and(|shut| shut.held)).collect::<Vec<_>>())
+            .bind(of_all)
             .execute(&mut *transaction)
             .await?;
         let state: &'static str = state.into();
