@@ -12,6 +12,7 @@ mod operator;
 mod platforms;
 mod promises;
 mod queue;
+mod scale;
 mod tokens;
 mod upkeep;
 mod views;

@@ -1,7 +1,8 @@
 -- suspects.sql: the due items of one check that lost their process twice in a row or more, by how often (2 to 5, where 5 is
 -- five times or more), how many, and whether one of them may be claimed now.
 -- $1 platform, $2 check, $3 appids or null, $4 seconds from call to call of one merchant.
--- The lease that holds is not counted as lost. Locks nothing. Served by item_due; asked when little else is due.
+-- The lease that holds is not counted as lost. Locks nothing. Served by item_due; asked when little else is due, which the
+-- planner can not know: it takes a third of the table for due, and would read all of it, but few rows for a range.
 with moment as materialized (
   select clock() as now
 )
@@ -17,7 +18,7 @@ select least(lost.times, 5) as times,
    and i.check_name = $2
    and not i.held
    and i.due_at < 'infinity'
-   and i.due_at <= (select now from moment)
+   and i.due_at between '-infinity' and (select now from moment)
    and ($3::text[] is null or i.appid = any ($3))
    and lost.times >= 2
  group by 1

@@ -1,0 +1,178 @@
+//! What planning, closing and looking cost when there are many: no more than what they are about.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    domain::check::Unit,
+    store::runs::{CoverageRow, RunState, RunWish},
+};
+
+const CONTEXT: RecordContext = RecordContext { platform: 1, run: None, patience: Patience(Duration::ZERO) };
+
+/// Changed mini programs, `wx000001` and so on.
+async fn changed(merchants: i32) -> TestDatabase {
+    let database = TestDatabase::new().await;
+    say(&database.pool, "insert into platform (component_appid) values ('wxcomponent')").await;
+    sqlx::query(
+        "insert into wxpatrol_data.merchant (platform_id, appid, kind)
+         select 1, 'wx' || to_char(n, 'FM000000'), 'mini_program' from generate_series(1, $1) n",
+    )
+    .bind(merchants)
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    say(&database.pool, "analyze merchant").await;
+    database
+}
+
+async fn number(pool: &PgPool, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
+}
+
+const STALE: &str = "select count(*) from wxpatrol_data.merchant where plan_stale";
+
+#[tokio::test]
+async fn a_batch_of_planning_does_not_read_what_the_batches_before_it_left() {
+    let database = changed(16_000).await;
+    // A backup begins: nothing that it sees may be tidied away before it ends.
+    let mut backup = database.pool.begin().await.unwrap();
+    sqlx::raw_sql("set transaction isolation level repeatable read; select count(*) from wxpatrol_data.merchant")
+        .execute(&mut *backup)
+        .await
+        .unwrap();
+    let planned = database.store.plan(CONTEXT, false).await.unwrap();
+    assert_eq!(planned.merchants, 16_000);
+    database.store.close().await;
+    // A session has told what it counted when it is gone.
+    let sessions = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name = 'wxpatrol'";
+    while number(&database.pool, sessions).await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let read = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'merchant_to_plan'";
+    let read = number(&database.pool, read).await;
+    backup.rollback().await.unwrap();
+    // Once by its batch, and once more by the look whether anything is left. Each batch from the start: 88 000.
+    assert!((16_000..=34_000).contains(&read), "{read} entries were read");
+}
+
+#[tokio::test]
+async fn what_changes_behind_the_batches_is_planned_before_planning_ends() {
+    let database = changed(2_001).await;
+    let mut other = database.pool.begin().await.unwrap();
+    sqlx::raw_sql("select from wxpatrol_data.merchant where appid = 'wx002001' for update")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let store = database.store.clone();
+    let planning = tokio::spawn(async move { store.plan(CONTEXT, false).await });
+    // The first batch is committed; the second waits.
+    while number(&database.pool, STALE).await > 1 && !planning.is_finished() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    say(&database.pool, "update merchant set plan_stale = true, account_status = 19 where appid = 'wx000007'").await;
+    other.rollback().await.unwrap();
+    planning.await.unwrap().unwrap();
+    assert_eq!(number(&database.pool, STALE).await, 0);
+    let barred = "select count(*) from wxpatrol_data.item where appid = 'wx000007' and reason = 'account_status'";
+    assert_eq!(number(&database.pool, barred).await, 3);
+}
+
+#[tokio::test]
+async fn wishes_of_several_batches_are_all_planned() {
+    let database = changed(2_100).await;
+    say(
+        &database.pool,
+        "insert into merchant (platform_id, appid, kind) values (1, 'wxoa1', 'official_account'), (1, 'wxoa2', 'official_account');
+         insert into wish (official_account, mini_program)
+         select 'wxoa' || o, appid from merchant, generate_series(1, 2) o where kind = 'mini_program'",
+    )
+    .await;
+    let planned = database.store.plan(CONTEXT, false).await.unwrap();
+    assert_eq!((planned.merchants, planned.wishes), (2_102, 4_200));
+    let items = "select count(*) from wxpatrol_data.item where check_name = 'invite'";
+    assert_eq!(number(&database.pool, items).await, 4_200);
+}
+
+/// What a run over all checks counts when it is closed at once.
+async fn counted(database: &TestDatabase, merchants: Option<Vec<String>>) -> Vec<CoverageRow> {
+    let store = &database.store;
+    let (checks, deadline) = (CheckName::ALL.to_vec(), Duration::from_secs(60));
+    let wish = RunWish { checks, merchants, all: false, dry_run: false, deadline };
+    let run = store.open_run(1, &wish).await.unwrap();
+    // The run began an hour ago.
+    say(&database.pool, "update run set started_at = clock() - interval '1 h' where state = 'open'").await;
+    let open = store.open_runs(1).await.unwrap();
+    assert!(store.close_run(&open[0], RunState::Interrupted, Some("a test"), Some("interrupted"), &[]).await.unwrap());
+    store.coverage(run).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_run_over_all_counts_what_a_run_over_each_by_name_counts() {
+    let database = changed(9).await;
+    say(
+        &database.pool,
+        "insert into merchant (platform_id, appid, kind) values (1, 'wxoa', 'official_account');
+         update merchant set known_at = clock() - interval '1 day';
+         insert into wish (official_account, mini_program, wanted_at)
+         select 'wxoa', 'wx00000' || n, clock() - interval '1 day' from generate_series(1, 3) n",
+    )
+    .await;
+    database.store.plan(CONTEXT, false).await.unwrap();
+    say(
+        &database.pool,
+        "update merchant set withdrawn_at = clock() - interval '2 h' where appid = 'wx000001';
+         update merchant set withdrawn_at = clock() - interval '10 min' where appid = 'wx000002';
+         update merchant set known_at = clock() where appid = 'wx000003';
+         update item set outcome = 'done', reason = null, recorded_at = clock() where appid = 'wx000004';
+         update item set held = true where appid = 'wx000005'",
+    )
+    .await;
+    let of_all = counted(&database, None).await;
+    let names = sqlx::query_scalar("select appid from wxpatrol_data.merchant").fetch_all(&database.pool).await.unwrap();
+    assert_eq!(of_all, counted(&database, Some(names)).await);
+    for row in &of_all {
+        assert!(row.adds_up(), "{row:?}");
+        let check: CheckName = row.check_name.parse().unwrap();
+        // Not the one that withdrew before the run, nor the one that came after its start.
+        let expected = match check.unit() {
+            Unit::MiniProgram => 7,
+            Unit::AccountWithWish => 1,
+            Unit::Wish => 3,
+        };
+        assert_eq!(row.total, expected, "{check:?}");
+    }
+    let phone = &of_all[0];
+    assert_eq!((phone.check_name.as_str(), phone.done, phone.skipped, phone.deferred), ("phone", 1, 1, 5));
+}
+
+/// Pages that a statement reads, of all that it names.
+macro_rules! pages {
+    ($pool:expr, $file:literal, $($bound:expr),+) => {{
+        let explain = concat!("explain (analyze, buffers, format json) ", include_str!(concat!("../sql/", $file)));
+        let plan: serde_json::Value =
+            sqlx::query_scalar(explain)$(.bind($bound))+.fetch_one($pool).await.unwrap();
+        let plan = &plan[0]["Plan"];
+        plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap()
+    }};
+}
+
+#[tokio::test]
+async fn what_asks_for_due_items_reads_none_of_those_that_are_not() {
+    let database = changed(6_000).await;
+    database.store.plan(CONTEXT, false).await.unwrap();
+    say(&database.pool, "update item set due_at = clock() + interval '1 day' where due_at < 'infinity'").await;
+    say(&database.pool, "vacuum analyze item").await;
+    let all = number(&database.pool, "select pg_relation_size('wxpatrol_data.item') / 8192").await;
+    let mut session = database.pool.acquire().await.unwrap();
+    session.execute("set search_path to wxpatrol_data").await.unwrap();
+    let nobody: Option<Vec<String>> = None;
+    let unfinished = pages!(&mut *session, "run_unfinished.sql", 1, vec!["phone", "callback"], &nobody);
+    let suspects = pages!(&mut *session, "suspects.sql", 1, "phone", &nobody, 0.0);
+    let returned = pages!(&mut *session, "leases_return.sql", uuid::Uuid::nil(), 1);
+    session.execute("reset search_path").await.unwrap();
+    for (statement, pages) in [("unfinished", unfinished), ("suspects", suspects), ("return", returned)] {
+        assert!(pages * 10 < all, "{statement}: {pages} pages, and {all} of the table");
+    }
+}
