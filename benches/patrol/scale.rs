@@ -108,8 +108,9 @@ pub async fn scale(world: &World, sizes: &[usize]) -> Result<()> {
         let planning = world.fill_template(&wechat.merchants(merchants).await?).await?;
         println!("  {merchants} merchants");
         println!(
-            "    planning: {:.0} us, {:.0} WAL bytes for each",
+            "    planning: {:.0} us, {:.0} us of CPU of its sessions, {:.0} WAL bytes for each",
             micros(planning.took, merchants),
+            micros(planning.cpu, merchants),
             each(planning.wal_bytes)
         );
         world.log_statements().await?;
@@ -157,9 +158,10 @@ pub async fn scale(world: &World, sizes: &[usize]) -> Result<()> {
         let coverage = asked(&mut connection, "select * from wxpatrol.coverage").await?;
         let attention = asked(&mut connection, "select * from wxpatrol.attention").await?;
         let limits = asked(&mut connection, "select * from wxpatrol.limits").await?;
+        let ages = asked(&mut connection, "select * from wxpatrol.ages").await?;
         connection.close().await?;
         println!(
-            "    answers: status {status:.0} ms, coverage {coverage:.0} ms, attention {attention:.0} ms, limits {limits:.0} ms"
+            "    answers: status {status:.0} ms, coverage {coverage:.0} ms, attention {attention:.0} ms, limits {limits:.0} ms, ages {ages:.0} ms"
         );
     }
     println!("  targets: constant from size to size; status and coverage below 1000 ms");

@@ -44,6 +44,8 @@ struct Issued {
 pub struct Planning {
     /// From its first batch to its last.
     pub took: Duration,
+    /// CPU time of the sessions that planned. Postgres's own work beside them, mostly vacuum, is of several databases.
+    pub cpu: Duration,
     /// What it wrote to the log of Postgres.
     pub wal_bytes: f64,
 }
@@ -147,16 +149,19 @@ impl World {
         let context = RecordContext { platform, run: None, patience: Patience(Duration::from_secs(7 * 86_400)) };
         // As an installation has done it some time after an import.
         sqlx::raw_sql("vacuum analyze").execute(&mut connection).await?;
-        let before = wal_bytes(&mut connection).await?;
+        // What the import left in memory is not planning's to write.
+        self.admin("checkpoint").await?;
+        let (before, cpu) = (wal_bytes(&mut connection).await?, store_cpu(&mut connection).await?);
         let began = Instant::now();
         let planned = store.plan(context, false).await?;
         let took = began.elapsed();
+        let cpu = store_cpu(&mut connection).await?.saturating_sub(cpu);
         ensure!(planned.merchants == merchants.len() as u64, "{} merchants are planned", planned.merchants);
         let wal_bytes = wal_bytes(&mut connection).await? - before;
         store.close().await;
         sqlx::raw_sql("vacuum analyze").execute(&mut connection).await?;
         connection.close().await?;
-        Ok(Planning { took, wal_bytes })
+        Ok(Planning { took, cpu, wal_bytes })
     }
 
     /// A fresh database for the next run.
@@ -259,6 +264,14 @@ impl World {
 pub async fn wal_bytes(connection: &mut PgConnection) -> Result<f64> {
     let bytes = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
     Ok(sqlx::query_scalar(bytes).fetch_one(connection).await?)
+}
+
+/// CPU time that the store's sessions in this database have used so far.
+async fn store_cpu(connection: &mut PgConnection) -> Result<Duration> {
+    let sessions =
+        "select pid from pg_stat_activity where datname = current_database() and application_name = 'wxpatrol'";
+    let sessions: Vec<i32> = sqlx::query_scalar(sessions).fetch_all(connection).await?;
+    sessions.into_iter().map(|pid| child::cpu(pid.try_into()?)).sum()
 }
 
 /// A simulated WeChat in a process of its own, which ends with this value.
