@@ -78,6 +78,8 @@ impl Store {
     ) -> Result<(i64, Option<String>), StoreError> {
         let checks: Vec<CheckName> =
             CheckName::ALL.iter().copied().filter(|check| check.unit() == Unit::MiniProgram).collect();
+        // By keys: with tens of thousands of merchants the planner would go through all of them for each batch.
+        let mut transaction = self.pool.begin_with(include_str!("sql/plan_begin.sql")).await?;
         let looked_at = sqlx::query_as(include_str!("sql/plan_merchants.sql"))
             .bind(platform)
             .bind(BATCH)
@@ -86,8 +88,9 @@ impl Store {
             .bind(checks.iter().map(|check| sets(*check)).collect::<Vec<_>>())
             .bind(checks.iter().map(|check| check.messages_people()).collect::<Vec<_>>())
             .bind(behind)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(looked_at)
     }
 

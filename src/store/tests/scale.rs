@@ -52,9 +52,13 @@ async fn a_batch_of_planning_does_not_read_what_the_batches_before_it_left() {
     }
     let read = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'merchant_to_plan'";
     let read = number(&database.pool, read).await;
+    let whole = "select seq_scan from pg_stat_user_tables where relname = 'merchant'";
+    // Once by the backup.
+    let whole = number(&database.pool, whole).await;
     backup.rollback().await.unwrap();
     // Once by its batch, and once more by the look whether anything is left. Each batch from the start: 88 000.
     assert!((16_000..=34_000).contains(&read), "{read} entries were read");
+    assert!(whole <= 1, "the merchants were gone through {whole} times");
 }
 
 #[tokio::test]
