@@ -11,9 +11,11 @@ update item i
        attempts = 0,
        recorded_at = case when s.outcome is null then i.recorded_at else $2 end,
        done_at = case when s.outcome = 'done' then $2 else i.done_at end
-  from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-         as s (official_account, mini_program, outcome, reason, due_at)
- where i.platform_id = $1
+  from (select $1::int as platform_id, u.*
+          from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+                 as u (official_account, mini_program, outcome, reason, due_at)
+        offset 0) s
+ where i.platform_id = s.platform_id
    and i.appid = s.official_account
    and i.check_name = 'invite'
    and i.counterpart = s.mini_program

@@ -7,12 +7,14 @@
 with moment as materialized (
   select clock() as now
 ), held as materialized (
-  select s.ordinal, i.appid, i.check_name, i.counterpart, s.gate
+  select s.ordinal, i.platform_id, i.appid, i.check_name, i.counterpart, s.gate
     from moment m,
-         unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[]) with ordinality
-           as s (appid, check_name, counterpart, fence, gate, ordinal)
+         (select $1::int as platform_id, u.*
+            from unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[]) with ordinality
+                   as u (appid, check_name, counterpart, fence, gate, ordinal)
+          offset 0) s
     join item i
-      on i.platform_id = $1
+      on i.platform_id = s.platform_id
      and i.appid = s.appid
      and i.check_name = s.check_name
      and i.counterpart = s.counterpart
@@ -22,16 +24,16 @@ with moment as materialized (
   update item i
      set leased_until = greatest(i.leased_until, m.now + make_interval(secs => $3))
     from moment m, held h
-   where i.platform_id = $1
+   where i.platform_id = h.platform_id
      and i.appid = h.appid
      and i.check_name = h.check_name
      and i.counterpart = h.counterpart
   returning h.ordinal
 ), gate as materialized (
-  select g.appid, g.check_name
+  select g.platform_id, g.appid, g.check_name
     from held h
     join item g
-      on g.platform_id = $1
+      on g.platform_id = h.platform_id
      and g.appid = h.appid
      and g.check_name = h.gate
      and g.counterpart = ''
@@ -40,7 +42,7 @@ with moment as materialized (
   update item g
      set free_at = greatest(g.free_at, m.now + make_interval(secs => $3))
     from moment m, gate
-   where g.platform_id = $1
+   where g.platform_id = gate.platform_id
      and g.appid = gate.appid
      and g.check_name = gate.check_name
      and g.counterpart = ''

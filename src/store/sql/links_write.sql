@@ -11,10 +11,12 @@ update link l
        reason = s.reason,
        deferred_until = s.deferred_until,
        read_at = case when s.was_read then $2 else l.read_at end
-  from unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::boolean[], $9::smallint[],
+  from (select $1::int as platform_id, u.*
+          from unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::boolean[], $9::smallint[],
               $10::bigint[], $11::text[], $12::timestamptz[], $13::boolean[])
-         as s (official_account, mini_program, state, since, invited_at, confirmed, absent_readings, errcode, reason,
+                 as u (official_account, mini_program, state, since, invited_at, confirmed, absent_readings, errcode, reason,
                deferred_until, was_read)
- where l.platform_id = $1
+        offset 0) s
+ where l.platform_id = s.platform_id
    and l.official_account = s.official_account
    and l.mini_program = s.mini_program

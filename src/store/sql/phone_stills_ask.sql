@@ -7,8 +7,11 @@ update item i
        outcome   = 'skipped',
        reason    = 'phone_not_missing',
        attempts  = 0
-  from unnest($2::text[]) as s (appid)
- where i.platform_id = $1
+  from (select $1::int as platform_id, u.*
+          from unnest($2::text[])
+                 as u (appid)
+        offset 0) s
+ where i.platform_id = s.platform_id
    and i.appid = s.appid
    and i.check_name = 'ask'
    and i.counterpart = ''

@@ -39,10 +39,12 @@ update item i
        rid         = case when s.outcome is null then i.rid else s.rid end,
        run_id      = case when s.wakes then i.run_id else coalesce($3, i.run_id) end
   from moment m,
-       unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::bigint[],
+       (select $1::int as platform_id, u.*
+          from unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::bigint[],
               $12::text[], $13::timestamptz[], $14::boolean[], $15::timestamptz[], $16::boolean[]) with ordinality
-         as s (appid, check_name, counterpart, fence, outcome, reason, class, errcode, rid, due_at, counts, free_at, wakes, ordinal)
- where i.platform_id = $1
+                 as u (appid, check_name, counterpart, fence, outcome, reason, class, errcode, rid, due_at, counts, free_at, wakes, ordinal)
+        offset 0) s
+ where i.platform_id = s.platform_id
    and i.appid = s.appid
    and i.check_name = s.check_name
    and i.counterpart = s.counterpart

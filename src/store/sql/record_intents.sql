@@ -8,9 +8,11 @@ update intent t
        errcode = s.errcode,
        settled_at = m.now
   from moment m,
-       unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[])
-         as s (purpose, appid, counterpart, number, outcome, errcode)
- where t.platform_id = $1
+       (select $1::int as platform_id, u.*
+          from unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[])
+                 as u (purpose, appid, counterpart, number, outcome, errcode)
+        offset 0) s
+ where t.platform_id = s.platform_id
    and t.appid = s.appid
    and t.purpose = s.purpose
    and t.counterpart = s.counterpart

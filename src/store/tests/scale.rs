@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    domain::check::Unit,
-    store::runs::{CoverageRow, RunState, RunWish},
+    domain::{Finding, Outcome, Settled, check::Unit, outcome::PhoneState},
+    store::{
+        claim::{ClaimWish, Losses},
+        runs::{CoverageRow, RunState, RunWish},
+    },
 };
 
 const CONTEXT: RecordContext = RecordContext { platform: 1, run: None, patience: Patience(Duration::ZERO) };
@@ -30,6 +33,16 @@ async fn number(pool: &PgPool, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
 }
 
+/// Ends the sessions of the store: a session has told what it counted when it is gone.
+async fn gone(database: &TestDatabase) {
+    database.store.close().await;
+    let sessions = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name = 'wxpatrol'";
+    while number(&database.pool, sessions).await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 const STALE: &str = "select count(*) from wxpatrol_data.merchant where plan_stale";
 
 #[tokio::test]
@@ -43,13 +56,7 @@ async fn a_batch_of_planning_does_not_read_what_the_batches_before_it_left() {
         .unwrap();
     let planned = database.store.plan(CONTEXT, false).await.unwrap();
     assert_eq!(planned.merchants, 16_000);
-    database.store.close().await;
-    // A session has told what it counted when it is gone.
-    let sessions = "select count(*) from pg_stat_activity
-                     where datname = current_database() and application_name = 'wxpatrol'";
-    while number(&database.pool, sessions).await > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    gone(&database).await;
     let read = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'merchant_to_plan'";
     let read = number(&database.pool, read).await;
     let whole = "select seq_scan from pg_stat_user_tables where relname = 'merchant'";
@@ -179,4 +186,59 @@ async fn what_asks_for_due_items_reads_none_of_those_that_are_not() {
     for (statement, pages) in [("unfinished", unfinished), ("suspects", suspects), ("return", returned)] {
         assert!(pages * 10 < all, "{statement}: {pages} pages, and {all} of the table");
     }
+}
+
+/// A claim of phones, all of which are found missing.
+async fn recorded(store: &Store, items_max: u32) {
+    let wish = ClaimWish {
+        platform: 1,
+        check: CheckName::Phone,
+        gate: None,
+        items_max,
+        merchants: None,
+        lease: Duration::from_secs(60),
+        losses: Losses::OnceAtMost,
+        merchant_interval: Duration::ZERO,
+    };
+    let claims = store.claim(wish).await.unwrap();
+    let leases = claims.iter().map(|claim| std::sync::Arc::clone(&claim.lease)).collect();
+    assert_eq!(store.prolong(1, leases, Duration::from_secs(60)).await.unwrap(), claims.len());
+    let settled = |claim: &crate::store::claim::Claim| Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome: Outcome::Done { due_at: Some(store.now() + chrono::TimeDelta::days(1)) },
+        call: None,
+        finding: Some(Finding::Phone(PhoneState::Missing)),
+        intent: None,
+        free_at: None,
+    };
+    let batch: Vec<Settled> = claims.iter().map(settled).collect();
+    assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, vec![true; items_max as usize]);
+}
+
+#[tokio::test]
+async fn what_was_just_imported_is_recorded_by_key_and_by_no_plan_of_a_time_when_there_was_little() {
+    let database = changed(7).await;
+    database.store.plan(CONTEXT, false).await.unwrap();
+    for _ in 0..7 {
+        recorded(&database.store, 1).await;
+    }
+    // Nobody analyzes anything: that is a matter of minutes, and the first patrol begins at once.
+    say(
+        &database.pool,
+        "insert into merchant (platform_id, appid, kind)
+         select 1, 'wy' || to_char(n, 'FM000000'), 'mini_program' from generate_series(1, 20000) n;
+         insert into item (platform_id, appid, check_name, due_at, due_since)
+         select 1, appid, check_name, case check_name when 'ask' then 'infinity' else clock() end, clock()
+           from merchant, unnest(array['ask', 'callback', 'phone']) check_name where appid like 'wy%'",
+    )
+    .await;
+    for _ in 0..7 {
+        recorded(&database.store, 50).await;
+    }
+    gone(&database).await;
+    let read = "select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = 'item'";
+    let read = number(&database.pool, read).await;
+    // 350 phones, each looked up by its claim, its lease and its record, and 350 asks; going through all just once: 60 000.
+    assert!(read < 5_000, "{read} items were read");
 }
