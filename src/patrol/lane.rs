@@ -196,15 +196,7 @@ async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settle
 }
 
 async fn hand_back(inner: &Inner, claim: &Claim, settled: &mpsc::Sender<Settled>, outcome: Outcome) {
-    let back = Settled {
-        key: claim.key.clone(),
-        fence: claim.fence,
-        outcome,
-        call: None,
-        finding: None,
-        intent: None,
-        free_at: None,
-    };
+    let back = step::uncalled(claim, outcome);
     if settled.send(back).await.is_err() {
         inner.progress.over(1);
     }

@@ -23,7 +23,8 @@ struct Message {
     show_profile: bool,
 }
 
-fn unsent(claim: &Claim, outcome: Outcome) -> Settled {
+/// What becomes of a claim for which nobody was called.
+pub(super) fn uncalled(claim: &Claim, outcome: Outcome) -> Settled {
     Settled {
         key: claim.key.clone(),
         fence: claim.fence,
@@ -93,7 +94,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
                 call: Some(call),
                 intent: message.map(|message| (message.number, intent_outcome(result.as_ref().err()))),
                 free_at: free_at(inner, claim.key.check, moment.now),
-                ..unsent(claim, Outcome::Back)
+                ..uncalled(claim, Outcome::Back)
             }
         }
         (Ok(_), None) => {
@@ -102,7 +103,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
             Settled {
                 outcome: Outcome::Failed { due_at, reason: Class::Bug.name().to_owned() },
                 intent: message.map(|message| (message.number, IntentOutcome::Unknown)),
-                ..unsent(claim, Outcome::Back)
+                ..uncalled(claim, Outcome::Back)
             }
         }
         (Err(error), None) => {
@@ -115,7 +116,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled 
 pub(super) fn broken(inner: &Inner, claim: &Claim) -> Settled {
     tracing::error!(check.name = claim.key.check.name(), merchant.id = claim.key.appid, "the step ended in a bug");
     let due_at = inner.now() + TimeDelta::hours(20);
-    unsent(claim, Outcome::Failed { due_at, reason: Class::Bug.name().to_owned() })
+    uncalled(claim, Outcome::Failed { due_at, reason: Class::Bug.name().to_owned() })
 }
 
 /// Settles a failure that the check has no say in.
@@ -154,7 +155,7 @@ pub(super) async fn failed(
         }
         // Nothing was the merchant's fault: the claim goes back unharmed.
         None if inner.platform_fault(check, &claim.key.appid, error).await => {
-            return Settled { intent, ..unsent(claim, Outcome::Back) };
+            return Settled { intent, ..uncalled(claim, Outcome::Back) };
         }
         // One merchant alone says so: its own tries are bounded.
         None => settle::settle_alone(tried),
@@ -163,7 +164,7 @@ pub(super) async fn failed(
     if error.closes_merchant() {
         call.closes_until = outcome.due_at();
     }
-    Settled { outcome, call: Some(call), intent, free_at: free_at(inner, check, now), ..unsent(claim, Outcome::Back) }
+    Settled { outcome, call: Some(call), intent, free_at: free_at(inner, check, now), ..uncalled(claim, Outcome::Back) }
 }
 
 /// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
@@ -176,7 +177,7 @@ async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Set
         Ok(Intended::Unsettled) => {
             let outcome = Outcome::Skipped { due_at: None, reason: "answer_lost".to_owned() };
             let finding = Some(Finding::Invite(InviteAnswer::Unknown));
-            return Err(Box::new(Settled { finding, ..unsent(claim, outcome) }));
+            return Err(Box::new(Settled { finding, ..uncalled(claim, outcome) }));
         }
         Ok(Intended::LeaseLost) => Outcome::Back,
         Ok(Intended::Refused(Permission::Later { reason, until })) => {
@@ -192,7 +193,7 @@ async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Set
             Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false }
         }
     };
-    Err(Box::new(unsent(claim, outcome)))
+    Err(Box::new(uncalled(claim, outcome)))
 }
 
 fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {

@@ -13,9 +13,9 @@ update link l
        read_at = case when s.was_read then $2 else l.read_at end
   from (select $1::int as platform_id, u.*
           from unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::boolean[], $9::smallint[],
-              $10::bigint[], $11::text[], $12::timestamptz[], $13::boolean[])
+                      $10::bigint[], $11::text[], $12::timestamptz[], $13::boolean[])
                  as u (official_account, mini_program, state, since, invited_at, confirmed, absent_readings, errcode, reason,
-               deferred_until, was_read)
+                       deferred_until, was_read)
         offset 0) s
  where l.platform_id = s.platform_id
    and l.official_account = s.official_account

@@ -41,8 +41,9 @@ update item i
   from moment m,
        (select $1::int as platform_id, u.*
           from unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::bigint[],
-              $12::text[], $13::timestamptz[], $14::boolean[], $15::timestamptz[], $16::boolean[]) with ordinality
-                 as u (appid, check_name, counterpart, fence, outcome, reason, class, errcode, rid, due_at, counts, free_at, wakes, ordinal)
+                      $12::text[], $13::timestamptz[], $14::boolean[], $15::timestamptz[], $16::boolean[]) with ordinality
+                 as u (appid, check_name, counterpart, fence, outcome, reason, class, errcode,
+                       rid, due_at, counts, free_at, wakes, ordinal)
         offset 0) s
  where i.platform_id = s.platform_id
    and i.appid = s.appid

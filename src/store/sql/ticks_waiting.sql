@@ -1,4 +1,5 @@
--- ticks_waiting.sql: schedules of which a tick waits and may begin: while the platform is halted only a sync. Served by run_waiting, which is empty most of the time.
+-- ticks_waiting.sql: schedules of which a tick waits and may begin: while the platform is halted only a sync.
+-- Served by run_waiting, which is empty most of the time.
 -- $1 platform
 select distinct w.schedule
   from run w
