@@ -3,16 +3,21 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Inner, board::Board};
 use crate::{domain::Limit, store::StoreError};
 
+/// No more than this counts as quiet from one look to the next: a process that was stopped for an hour, or whose Postgres
+/// sets its clock, has not looked on for that hour.
+const STEP_MAX: TimeDelta = TimeDelta::seconds(30);
+
 /// The engine makes no progress, and nothing that it could wait for explains it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StuckWatch {
-    /// By Postgres's clock, as the due times are.
-    quiet_since: Option<DateTime<Utc>>,
+    /// By Postgres's clock, as the due times are; `None`: nothing was quiet then.
+    looked_at: Option<DateTime<Utc>>,
+    quiet: Duration,
     seen: u64,
 }
 
@@ -28,21 +33,26 @@ impl StuckWatch {
             .map(|(check, _)| *check)
             .collect();
         if seen != self.seen || open.is_empty() || inner.halted() {
-            *self = Self { quiet_since: None, seen };
+            *self = Self { seen, ..Self::default() };
             return Ok(None);
         }
-        let now = inner.store.read_clock().await?;
-        let quiet = (now - *self.quiet_since.get_or_insert(now)).to_std().unwrap_or_default();
-        if quiet < patience(inner) {
+        if self.quiet_until(inner.store.read_clock().await?) < patience(inner) {
             return Ok(None);
         }
         if inner.progress.under_way() > 0
             || inner.store.claimable(inner.platform.id, &open, inner.settings.stuck_after).await?
         {
-            return Ok(Some(quiet));
+            return Ok(Some(self.quiet));
         }
-        *self = Self { quiet_since: None, seen };
+        *self = Self { seen, ..Self::default() };
         Ok(None)
+    }
+
+    /// For how long it has been quiet, with the time since the last look.
+    fn quiet_until(&mut self, now: DateTime<Utc>) -> Duration {
+        let since = now - self.looked_at.replace(now).unwrap_or(now);
+        self.quiet += since.min(STEP_MAX).to_std().unwrap_or_default();
+        self.quiet
     }
 }
 
@@ -53,4 +63,20 @@ fn patience(inner: &Inner) -> Duration {
     }
     let slowest = inner.settings.limits.values().filter_map(Limit::interval).max().unwrap_or_default();
     inner.settings.stuck_after + 4 * slowest + inner.store.lease()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_forward_or_back_makes_nothing_stuck() {
+        let mut watch = StuckWatch::default();
+        let start = DateTime::UNIX_EPOCH;
+        assert_eq!(watch.quiet_until(start), Duration::ZERO);
+        assert_eq!(watch.quiet_until(start + TimeDelta::seconds(2)), Duration::from_secs(2));
+        assert_eq!(watch.quiet_until(start + TimeDelta::hours(1)), Duration::from_secs(32));
+        assert_eq!(watch.quiet_until(start), Duration::from_secs(32));
+        assert_eq!(watch.quiet_until(start + TimeDelta::seconds(2)), Duration::from_secs(34));
+    }
 }

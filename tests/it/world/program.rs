@@ -2,8 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     os::unix::process::ExitStatusExt as _,
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
 };
 
 use nix::{
@@ -21,16 +24,48 @@ use super::{PATIENCE, World};
 /// A process of the program. It is killed when it is dropped. What it prints is read all the time, so that it never waits.
 pub struct Program {
     child: Child,
-    stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    stdout: Reading,
+    stderr: Reading,
 }
 
-fn reading(mut stream: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<Vec<u8>> {
-    tokio::spawn(async move {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.ok();
-        bytes
-    })
+/// What a process prints, as far as it was read. A test that fails beside a process shows the end of it.
+struct Reading {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
+
+impl Reading {
+    fn new(mut stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&bytes);
+        let task = tokio::spawn(async move {
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut chunk).await {
+                read.lock().unwrap().extend_from_slice(&chunk[..length]);
+            }
+        });
+        Self { bytes, task }
+    }
+
+    /// Everything, once the stream has ended.
+    async fn whole(&mut self) -> Vec<u8> {
+        (&mut self.task).await.unwrap();
+        mem::take(&mut self.bytes.lock().unwrap())
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        if let Ok(bytes) = self.bytes.lock()
+            && !bytes.is_empty()
+        {
+            let last = bytes.len().saturating_sub(8192);
+            eprintln!("a process that was still read had printed:\n{}", String::from_utf8_lossy(&bytes[last..]));
+        }
+    }
 }
 
 /// How a process of the program ended.
@@ -110,7 +145,7 @@ impl World {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         tokio::time::timeout(PATIENCE, stderr.read_line(&mut said)).await.expect("it says a line").unwrap();
-        (Program { child, stdout: tokio::spawn(async { Vec::new() }), stderr: reading(stderr) }, said)
+        (Program { child, stdout: Reading::new(tokio::io::empty()), stderr: Reading::new(stderr) }, said)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -124,7 +159,7 @@ impl World {
 impl Program {
     fn new(mut child: Child) -> Self {
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        Self { child, stdout: reading(stdout), stderr: reading(stderr) }
+        Self { child, stdout: Reading::new(stdout), stderr: Reading::new(stderr) }
     }
 
     /// Sends a signal.
@@ -151,7 +186,7 @@ impl Program {
         if status.is_err() {
             self.child.start_kill().ok();
         }
-        let (stdout, stderr) = (self.stdout.await.unwrap(), self.stderr.await.unwrap());
+        let (stdout, stderr) = (self.stdout.whole().await, self.stderr.whole().await);
         match status {
             Ok(status) => Ended::new(status.unwrap(), &stdout, &stderr),
             Err(_) => panic!("the program does not end: {}", String::from_utf8_lossy(&stderr)),
