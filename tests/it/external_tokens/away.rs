@@ -1,0 +1,86 @@
+//! A source that is not there, does not answer, or answers what is no token.
+
+use nix::sys::signal::Signal;
+use tokio::net::TcpSocket;
+
+use super::*;
+
+#[tokio::test]
+async fn whatever_a_dead_source_answers_its_merchants_are_put_off_and_nobody_failed() {
+    for (manner, words) in [
+        (Manner::Status(500), "answers HTTP status 500"),
+        (Manner::Page, "a page instead of JSON"),
+        (Manner::Nothing, "an empty body"),
+        (Manner::Endlessly, "more than 65536 bytes"),
+        (Manner::Elsewhere, "a redirect"),
+        (Manner::Status(401), "check WXPATROL_TOKEN_BEARER"),
+    ] {
+        let (world, keeper) = kept(plan(5, 0)).await;
+        keeper.answers(manner);
+        assert_put_off(&world.once_of(&[CheckName::Phone]).await, CheckName::Phone, "token_source_silent");
+        world.assert_every_run_adds_up().await;
+        let said = format!(
+            "select count(distinct appid) from wxpatrol.failures where detail like '%{words}%' and class = 'transient'"
+        );
+        assert_eq!(world.count(&said).await, 5, "{manner:?}");
+        let planted = "select count(*) from wxpatrol_data.failure f where f::text like '%planted%'";
+        assert_eq!(world.count(planted).await, 0, "{manner:?}");
+        let told = "select what_en from wxpatrol.attention where why = 'token_source_silent' and subject = ''";
+        assert_eq!(world.texts(told).await.len(), 1, "{manner:?}");
+        assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 0);
+        assert_nothing_was_bought(&world);
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_at_the_start_is_said_and_the_work_begins_when_it_comes() {
+    let world = imported(plan(8, 0)).await;
+    // Bound and not listening: whoever connects is refused, and nobody else gets the port.
+    let away = TcpSocket::new_v4().unwrap();
+    away.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let addr = away.local_addr().unwrap();
+    let url = format!("http://{addr}/{{component_appid}}/{{appid}}?key={KEY}");
+    let world = world.with("WXPATROL_TOKEN_URL", &url).with("WXPATROL_TOKEN_BEARER", BEARER);
+    let world = world.unattended_without_schedules().with("WXPATROL_SCHEDULE_PHONE", "* * * * * *");
+    let unattended = world.spawn(&["run"]);
+    let put_off = "select count(*) = 8 from wxpatrol_data.item where check_name = 'phone' and outcome = 'deferred' and reason = 'token_source_silent'";
+    while_time_passes(&world, put_off).await;
+    assert_eq!(world.count("select count(*) from wxpatrol_data.item where outcome = 'failed'").await, 0);
+    let _keeper = Keeper::on(&world, away.listen(16).unwrap());
+    while_time_passes(&world, "select count(*) = 8 from wxpatrol_data.phone").await;
+    unattended.signal(Signal::SIGTERM);
+    let ended = unattended.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert!(ended.stderr.contains("the external token source can not be reached"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("merchants can not be read from WeChat"), "{}", ended.stderr);
+    assert!(!ended.everything().contains(KEY) && !ended.everything().contains(BEARER));
+    assert_nothing_was_bought(&world);
+}
+
+/// Waits for a condition. Whenever all work only waits for its time, half an hour passes: longer than anybody is put off here.
+/// A source that was just away is not asked for a moment of real time, in which tries may fail and be put off once more.
+async fn while_time_passes(world: &World, condition: &str) {
+    let waiting =
+        "select (count(*) > 0 and bool_and(leased_by is null and due_at > wxpatrol_data.clock()))::int::bigint
+                     from wxpatrol_data.item where check_name = 'phone' and outcome in ('again', 'deferred')";
+    let holds = format!("select ({condition})::int::bigint");
+    let holds = async || {
+        if world.count(&holds).await == 1 {
+            return true;
+        }
+        if world.count(waiting).await == 1 {
+            world.database.advance(Duration::from_secs(1800)).await;
+        }
+        false
+    };
+    until(condition, holds).await;
+}
+
+#[tokio::test]
+async fn a_source_that_never_answers_puts_its_merchants_off() {
+    let (world, keeper) = kept(plan(2, 0)).await;
+    keeper.answers(Manner::Slowly);
+    assert_put_off(&world.once_of(&[CheckName::Phone]).await, CheckName::Phone, "token_source_silent");
+    let said = world.texts("select distinct detail from wxpatrol.failures").await;
+    assert_eq!(said, ["no token: the external token source did not answer within 5 s"]);
+}
