@@ -237,6 +237,7 @@ impl Store {
     /// # Errors
     /// Nothing of the batch was kept.
     pub async fn keep_info(&self, platform: PlatformId, rows: &[MerchantRow], given: Given) -> Result<(), StoreError> {
+        let mut transaction = self.begin_by_key().await?;
         sqlx::query(include_str!("sql/merchant_info.sql"))
             .bind(platform)
             .bind(rows.iter().map(|row| row.appid.as_str()).collect::<Vec<_>>())
@@ -246,8 +247,9 @@ impl Store {
             .bind(rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.account_status).collect::<Vec<_>>())
             .bind(given.names())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(())
     }
 

@@ -3,8 +3,10 @@
 update intent t
    set outcome = 'made',
        settled_at = clock()
-  from unnest($2::text[], $3::text[]) as s (official_account, mini_program)
- where t.platform_id = $1
+  from (select $1::int as platform_id, u.*
+          from unnest($2::text[], $3::text[]) as u (official_account, mini_program)
+        offset 0) s
+ where t.platform_id = s.platform_id
    and t.appid = s.official_account
    and t.purpose = 'invite'
    and t.counterpart = s.mini_program

@@ -2,12 +2,12 @@
 -- $1 platform, $2 official accounts
 select l.official_account, l.mini_program, l.state, l.since, l.invited_at, l.invite_confirmed, l.absent_readings,
        l.errcode, l.reason, l.deferred_until,
-       exists (select from wish w
-                where w.platform_id = l.platform_id
-                  and w.official_account = l.official_account
-                  and w.mini_program = l.mini_program) as wanted
+       w.platform_id is not null as wanted
   from link l
- where l.platform_id = $1
-   and l.official_account = any ($2)
+  left join wish w
+    on w.platform_id = l.platform_id
+   and w.official_account = l.official_account
+   and w.mini_program = l.mini_program
+ where (l.platform_id, l.official_account) in (select $1::int, u from unnest($2::text[]) as u offset 0)
  order by l.platform_id, l.official_account, l.mini_program
    for update of l

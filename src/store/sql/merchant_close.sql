@@ -4,14 +4,14 @@
 -- Locks the items of these merchants on these endpoints; a record has locked them before, in key order (record_lock.sql).
 -- The limit's key is the endpoint: other checks of the merchant that call it wait as well, those of other endpoints do not.
 with said as materialized (
-  select distinct on (s.appid, s.endpoint) s.appid, s.endpoint, s.until, s.class, s.errcode, s.waits, m.now
+  select distinct on (s.appid, s.endpoint) $1::int as platform_id, s.appid, s.endpoint, s.until, s.class, s.errcode, s.waits, m.now
     from (select clock() as now) m,
          unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bigint[], $7::boolean[])
            as s (appid, endpoint, until, class, errcode, waits)
    order by s.appid, s.endpoint, s.until desc
 ), kept as (
   insert into merchant_closure as c (platform_id, appid, endpoint, closed_until, since, class, errcode)
-  select $1, s.appid, s.endpoint, s.until, s.now, s.class, s.errcode
+  select s.platform_id, s.appid, s.endpoint, s.until, s.now, s.class, s.errcode
     from said s
   on conflict (platform_id, appid, endpoint) do update
      set closed_until = greatest(c.closed_until, excluded.closed_until),
@@ -32,7 +32,7 @@ update item i
        item o
  cross join lateral (
        select s.waits and o.leased_by is null and o.due_at < s.until as waits) w
- where o.platform_id = $1
+ where o.platform_id = s.platform_id
    and o.appid = s.appid
    and check_endpoint(o.check_name) = s.endpoint
    and i.platform_id = o.platform_id

@@ -3,7 +3,8 @@
 -- $1 platform, arrays: $2 appid, $3 kind, $4 nickname, $5 principal, $6 permission sets as '49,64', $7 account status;
 -- $8 the columns that the operator's own list gives
 with said as (
-  select m.appid,
+  select m.platform_id,
+         m.appid,
          case when 'kind' = any ($8) and m.kind <> 'unknown' then m.kind else s.kind end as kind,
          case when 'nickname' = any ($8) then coalesce(m.nickname, s.nickname) else s.nickname end as nickname,
          case when 'principal' = any ($8) then coalesce(m.principal, s.principal) else s.principal end as principal,
@@ -11,10 +12,12 @@ with said as (
               else string_to_array(s.sets, ',')::int[] end as permission_sets,
          case when 'account_status' = any ($8) then coalesce(m.account_status, s.account_status)
               else s.account_status end as account_status
-    from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
-           as s (appid, kind, nickname, principal, sets, account_status)
+    from (select $1::int as platform_id, u.*
+            from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
+                   as u (appid, kind, nickname, principal, sets, account_status)
+          offset 0) s
     join merchant m
-      on m.platform_id = $1
+      on m.platform_id = s.platform_id
      and m.appid = s.appid
 )
 update merchant m
@@ -29,5 +32,5 @@ update merchant m
                  or m.permission_sets is distinct from s.permission_sets
                  or m.account_status is distinct from s.account_status
   from said s
- where m.platform_id = $1
+ where m.platform_id = s.platform_id
    and m.appid = s.appid

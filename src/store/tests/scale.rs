@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::*;
 use crate::{
-    domain::{Finding, Outcome, Settled, check::Unit, outcome::PhoneState},
+    domain::{
+        Class, Finding, Kind, Outcome, Settled,
+        check::Unit,
+        link::Seen,
+        outcome::{CallRecord, PhoneState},
+    },
     store::{
-        claim::{ClaimWish, Losses},
+        claim::{Claim, ClaimWish, Losses},
+        merchant_list::Given,
+        merchants::MerchantRow,
         runs::{CoverageRow, RunState, RunWish},
     },
 };
@@ -189,10 +198,60 @@ async fn what_asks_for_due_items_reads_none_of_those_that_are_not() {
 }
 
 /// A claim of phones, all of which are found missing.
-async fn recorded(store: &Store, items_max: u32) {
+async fn phones_missing(store: &Store, items_max: u32) {
+    recorded(store, CheckName::Phone, items_max, |store, claim| Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome: Outcome::Done { due_at: Some(store.now() + TimeDelta::days(1)) },
+        call: None,
+        finding: Some(Finding::Phone(PhoneState::Missing)),
+        intent: None,
+        free_at: None,
+    })
+    .await;
+}
+
+/// The merchant's day is used up: its endpoint is left alone, and what is due on it waits.
+fn used_up(store: &Store, claim: &Claim) -> Settled {
+    let until = store.now() + TimeDelta::hours(9);
+    Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome: Outcome::Deferred { until, reason: "quota_day".into() },
+        call: Some(CallRecord {
+            class: Class::QuotaDay,
+            errcode: Some(45009),
+            rid: None,
+            latency: Duration::ZERO,
+            detail: None,
+            closes_until: Some(until),
+        }),
+        finding: None,
+        intent: None,
+        free_at: None,
+    }
+}
+
+/// A reading that shows the wanted pair waiting.
+fn waiting(store: &Store, claim: &Claim) -> Settled {
+    let counterpart = claim.key.appid.replacen("wo", "wy", 1);
+    let seen = vec![(counterpart, Seen::WaitingMiniProgram)];
+    Settled {
+        key: claim.key.clone(),
+        fence: claim.fence,
+        outcome: Outcome::Done { due_at: Some(store.now() + TimeDelta::days(1)) },
+        call: None,
+        finding: Some(Finding::Links { began_at: store.now(), seen }),
+        intent: None,
+        free_at: None,
+    }
+}
+
+/// A claim of this check, its leases prolonged, and its record.
+async fn recorded(store: &Store, check: CheckName, items_max: u32, settled: impl Fn(&Store, &Claim) -> Settled) {
     let wish = ClaimWish {
         platform: 1,
-        check: CheckName::Phone,
+        check,
         gate: None,
         items_max,
         merchants: None,
@@ -203,16 +262,7 @@ async fn recorded(store: &Store, items_max: u32) {
     let claims = store.claim(wish).await.unwrap();
     let leases = claims.iter().map(|claim| std::sync::Arc::clone(&claim.lease)).collect();
     assert_eq!(store.prolong(1, leases, Duration::from_secs(60)).await.unwrap(), claims.len());
-    let settled = |claim: &crate::store::claim::Claim| Settled {
-        key: claim.key.clone(),
-        fence: claim.fence,
-        outcome: Outcome::Done { due_at: Some(store.now() + chrono::TimeDelta::days(1)) },
-        call: None,
-        finding: Some(Finding::Phone(PhoneState::Missing)),
-        intent: None,
-        free_at: None,
-    };
-    let batch: Vec<Settled> = claims.iter().map(settled).collect();
+    let batch: Vec<Settled> = claims.iter().map(|claim| settled(store, claim)).collect();
     assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, vec![true; items_max as usize]);
 }
 
@@ -221,7 +271,7 @@ async fn what_was_just_imported_is_recorded_by_key_and_by_no_plan_of_a_time_when
     let database = changed(7).await;
     database.store.plan(CONTEXT, false).await.unwrap();
     for _ in 0..7 {
-        recorded(&database.store, 1).await;
+        phones_missing(&database.store, 1).await;
     }
     // Nobody analyzes anything: that is a matter of minutes, and the first patrol begins at once.
     say(
@@ -234,11 +284,51 @@ async fn what_was_just_imported_is_recorded_by_key_and_by_no_plan_of_a_time_when
     )
     .await;
     for _ in 0..7 {
-        recorded(&database.store, 50).await;
+        phones_missing(&database.store, 50).await;
     }
     gone(&database).await;
     let read = "select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = 'item'";
     let read = number(&database.pool, read).await;
     // 350 phones, each looked up by its claim, its lease and its record, and 350 asks; going through all just once: 60 000.
     assert!(read < 5_000, "{read} items were read");
+}
+
+#[tokio::test]
+async fn what_was_just_imported_is_closed_linked_and_informed_by_key() {
+    let database = TestDatabase::new().await;
+    // As many official accounts as mini programs, each wanted with one of them; nobody analyzes anything.
+    say(
+        &database.pool,
+        "insert into platform (component_appid) values ('wxcomponent');
+         set local session_replication_role = replica;
+         insert into merchant (platform_id, appid, kind)
+         select 1, w || to_char(n, 'FM000000'), case w when 'wo' then 'official_account' else 'mini_program' end
+           from generate_series(1, 10000) n, unnest(array['wo', 'wy']) w;
+         insert into wish (platform_id, official_account, mini_program)
+         select 1, 'wo' || to_char(n, 'FM000000'), 'wy' || to_char(n, 'FM000000') from generate_series(1, 10000) n;
+         insert into link (platform_id, official_account, mini_program, state, since)
+         select 1, official_account, mini_program, 'wanted', clock() from wish;
+         insert into item (platform_id, appid, check_name, counterpart, due_at, due_since)
+         select 1, appid, 'phone', '', clock(), clock() from merchant where appid like 'wy%'
+          union all
+         select 1, official_account, check_name, case check_name when 'invite' then mini_program else '' end,
+                case check_name when 'invite' then 'infinity' else clock() end, clock()
+           from wish, unnest(array['links', 'invite']) check_name",
+    )
+    .await;
+    let informed =
+        |n: i32| MerchantRow { appid: format!("wy{n:06}"), kind: Some(Kind::MiniProgram), ..MerchantRow::default() };
+    for batch in 0..7 {
+        recorded(&database.store, CheckName::Phone, 50, used_up).await;
+        recorded(&database.store, CheckName::Links, 50, waiting).await;
+        let rows: Vec<MerchantRow> = (1..=50).map(|n| informed(50 * batch + n)).collect();
+        database.store.keep_info(1, &rows, Given::default()).await.unwrap();
+    }
+    gone(&database).await;
+    // Of 350 phones and 350 official accounts; the import itself read all merchants and wishes once.
+    for (table, most) in [("item", 7_000), ("link", 3_000), ("merchant", 23_000), ("wish", 23_000)] {
+        let read = format!("select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = '{table}'");
+        let read = number(&database.pool, read.leak()).await;
+        assert!(read < most, "{read} rows of {table} were read");
+    }
 }
