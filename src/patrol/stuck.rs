@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Inner, board::Board};
 use crate::{domain::Limit, store::StoreError};
 
-/// No more than this counts as quiet from one look to the next: a process that was stopped for an hour, or whose Postgres
-/// sets its clock, has not looked on for that hour.
-const STEP_MAX: TimeDelta = TimeDelta::seconds(30);
+/// No more than one part of so many of the patience counts from one look to the next: a process that slept for an hour, or
+/// whose Postgres set its clock, has not looked on for that hour.
+const LOOKS_MIN: u32 = 3;
 
 /// The engine makes no progress, and nothing that it could wait for explains it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +36,8 @@ impl StuckWatch {
             *self = Self { seen, ..Self::default() };
             return Ok(None);
         }
-        if self.quiet_until(inner.store.read_clock().await?) < patience(inner) {
+        let patience = patience(inner);
+        if self.quiet_until(inner.store.read_clock().await?, patience / LOOKS_MIN) < patience {
             return Ok(None);
         }
         if inner.progress.under_way() > 0
@@ -48,10 +49,10 @@ impl StuckWatch {
         Ok(None)
     }
 
-    /// For how long it has been quiet, with the time since the last look.
-    fn quiet_until(&mut self, now: DateTime<Utc>) -> Duration {
+    /// For how long it has been quiet, with the time since the last look, of which no more than `step_max` counts.
+    fn quiet_until(&mut self, now: DateTime<Utc>, step_max: Duration) -> Duration {
         let since = now - self.looked_at.replace(now).unwrap_or(now);
-        self.quiet += since.min(STEP_MAX).to_std().unwrap_or_default();
+        self.quiet += since.to_std().unwrap_or_default().min(step_max);
         self.quiet
     }
 }
@@ -67,16 +68,16 @@ fn patience(inner: &Inner) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]
     fn a_clock_that_is_set_forward_or_back_makes_nothing_stuck() {
         let mut watch = StuckWatch::default();
-        let start = DateTime::UNIX_EPOCH;
-        assert_eq!(watch.quiet_until(start), Duration::ZERO);
-        assert_eq!(watch.quiet_until(start + TimeDelta::seconds(2)), Duration::from_secs(2));
-        assert_eq!(watch.quiet_until(start + TimeDelta::hours(1)), Duration::from_secs(32));
-        assert_eq!(watch.quiet_until(start), Duration::from_secs(32));
-        assert_eq!(watch.quiet_until(start + TimeDelta::seconds(2)), Duration::from_secs(34));
+        let mut quiet_after = |seconds| {
+            watch.quiet_until(DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds), Duration::from_secs(100)).as_secs()
+        };
+        assert_eq!([0, 2, 3600, 0, 2].map(&mut quiet_after), [0, 2, 102, 102, 104]);
     }
 }

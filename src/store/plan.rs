@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{Store, StoreError, record::RecordContext, results};
+use super::{Store, StoreError, pool::Transaction, record::RecordContext, results};
 use crate::domain::{CheckName, PlatformId, check::Unit};
 
 const BATCH: i64 = 2_000;
@@ -78,8 +78,7 @@ impl Store {
     ) -> Result<(i64, Option<String>), StoreError> {
         let checks: Vec<CheckName> =
             CheckName::ALL.iter().copied().filter(|check| check.unit() == Unit::MiniProgram).collect();
-        // By keys: with tens of thousands of merchants the planner would go through all of them for each batch.
-        let mut transaction = self.pool.begin_with(include_str!("sql/plan_begin.sql")).await?;
+        let mut transaction = self.begin_planning().await?;
         let looked_at = sqlx::query_as(include_str!("sql/plan_merchants.sql"))
             .bind(platform)
             .bind(BATCH)
@@ -92,6 +91,10 @@ impl Store {
             .await?;
         transaction.commit().await?;
         Ok(looked_at)
+    }
+
+    async fn begin_planning(&self) -> Result<Transaction, StoreError> {
+        Ok(self.pool.begin_with(include_str!("sql/plan_begin.sql")).await?)
     }
 
     /// One pass over the changed wishes, likewise.
@@ -113,7 +116,7 @@ impl Store {
         hold_new: bool,
         (official_account, mini_program): &(String, String),
     ) -> Result<(i64, Option<(String, String)>), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin_planning().await?;
         let stale: Vec<StaleWish> = sqlx::query_as(include_str!("sql/plan_wishes_stale.sql"))
             .bind(context.platform)
             .bind(BATCH)

@@ -202,13 +202,17 @@ async fn a_process_that_can_not_claim_for_minutes_while_work_is_due_ends_itself(
     let ready = app.ready().await.unwrap();
     app.store.open_run(ready.platform.id, &wish(&[CheckName::Phone])).await.unwrap();
     let patrol = app.patrol(&ready, true);
-    let work = patrol.work(Until::Stopped);
-    tokio::pin!(work);
-    let ended = loop {
-        tokio::select! {
-            ended = &mut work => break ended,
-            () = tokio::time::sleep(Duration::from_millis(200)) => world.database.advance(Duration::from_secs(60)).await,
+    let minutes = async {
+        for _ in 0..30 {
+            world.database.advance(Duration::from_secs(60)).await;
+            let told = patrol.looked();
+            patrol.look();
+            until("the board was looked up", async || patrol.looked() > told).await;
         }
+    };
+    let ended = tokio::select! {
+        ended = patrol.work(Until::Stopped) => ended,
+        () = minutes => panic!("it goes on after half an hour"),
     };
     let said = ended.unwrap_err().to_string();
     assert!(said.contains("nothing could be claimed or recorded") && said.contains("start it again"), "{said}");

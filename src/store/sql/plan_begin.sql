@@ -1,4 +1,4 @@
--- plan_begin.sql: begins a batch of planning, which reaches its merchants and their items by their keys.
+-- plan_begin.sql: begins a batch of planning, which reaches its merchants or wishes, and their items, by their keys.
 -- With tens of thousands of merchants the planner would rather go through all of them for each batch. Each batch is planned
 -- anew: a plan that was made while there were no items would go through all of them ever after.
 begin;

@@ -75,12 +75,23 @@ with moment as materialized (
    where $3
      and p.check_name = 'ask'
      and p.fence = 0
+), wished as (
+  select w.platform_id, w.official_account, w.mini_program
+    from stale s
+    join wish w on w.platform_id = s.platform_id and w.official_account = s.appid
+   where not w.plan_stale
+   union
+  select w.platform_id, w.official_account, w.mini_program
+    from stale s
+    join wish w on w.platform_id = s.platform_id and w.mini_program = s.appid
+   where not w.plan_stale
 ), wishes as (
   update wish w
      set plan_stale = true
-    from stale s
-   where w.platform_id = s.platform_id
-     and (w.official_account = s.appid or w.mini_program = s.appid)
+    from wished d
+   where w.platform_id = d.platform_id
+     and w.official_account = d.official_account
+     and w.mini_program = d.mini_program
      and not w.plan_stale
 ), looked_at as (
   update merchant m

@@ -3,7 +3,9 @@
 update wish w
    set plan_stale = false,
        word_given = false
-  from unnest($2::text[], $3::text[]) as s (official_account, mini_program)
- where w.platform_id = $1
+  from (select $1::int as platform_id, u.*
+          from unnest($2::text[], $3::text[]) as u (official_account, mini_program)
+        offset 0) s
+ where w.platform_id = s.platform_id
    and w.official_account = s.official_account
    and w.mini_program = s.mini_program

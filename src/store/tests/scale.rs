@@ -332,3 +332,28 @@ async fn what_was_just_imported_is_closed_linked_and_informed_by_key() {
         assert!(read < most, "{read} rows of {table} were read");
     }
 }
+
+#[tokio::test]
+async fn merchants_and_their_wishes_that_were_just_imported_are_planned_by_key() {
+    let database = TestDatabase::new().await;
+    say(
+        &database.pool,
+        "insert into platform (component_appid) values ('wxcomponent');
+         set local session_replication_role = replica;
+         insert into merchant (platform_id, appid, kind)
+         select 1, w || to_char(n, 'FM000000'), case w when 'wo' then 'official_account' else 'mini_program' end
+           from generate_series(1, 3000) n, unnest(array['wo', 'wy']) w;
+         insert into wish (platform_id, official_account, mini_program)
+         select 1, 'wo' || to_char(n, 'FM000000'), 'wy' || to_char(n, 'FM000000') from generate_series(1, 3000) n",
+    )
+    .await;
+    let planned = database.store.plan(CONTEXT, false).await.unwrap();
+    assert_eq!((planned.merchants, planned.wishes), (6_000, 3_000));
+    gone(&database).await;
+    // Each wish is looked up from both of its sides, planned and ended.
+    for (table, most) in [("wish", 30_000), ("merchant", 60_000), ("link", 12_000), ("item", 60_000)] {
+        let read = format!("select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = '{table}'");
+        let read = number(&database.pool, read.leak()).await;
+        assert!(read < most, "{read} rows of {table} were read");
+    }
+}
