@@ -325,3 +325,19 @@ async fn an_official_account_without_its_set_invites_nobody_until_it_grants_it()
     assert_eq!(world.wechat.invitations().len(), 1);
     assert!(world.texts(since).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_list_that_names_nobody_takes_nobody_s_tokens_and_who_left_is_found_by_its_own_call() {
+    let world = World::synced(plan(3, 0)).await;
+    for merchant in world.wechat.merchants() {
+        world.wechat.withdraw(&merchant.appid).unwrap();
+    }
+    for _ in 0..3 {
+        let synced = world.sync().await;
+        assert_eq!((synced.listed, synced.complete, synced.withdrawn), (0, false, 0));
+    }
+    assert!(world.texts(ABSENT).await.is_empty());
+    assert_eq!(world.count("select count(refresh_sealed) from wxpatrol_data.credential where appid <> ''").await, 3);
+    world.once_of(PHONE).await.assert_complete();
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where withdrawn_at is not null").await, 3);
+}
