@@ -92,7 +92,8 @@ pub(super) async fn waiting(inner: &Inner) -> Result<Vec<OpenRun>, StoreError> {
     }
     // What a run left that an older binary closed.
     inner.store.follow_halted(inner.platform.id).await?;
-    inner.store.waiting_runs(inner.platform.id).await
+    let on = inner.schedules.lock().expect("nobody panics while holding the list").clone();
+    inner.store.waiting_runs(inner.platform.id, &on).await
 }
 
 /// Asks the breaker, and takes the probe when it is time. A person who waits for a run probes at once.

@@ -204,13 +204,14 @@ impl Store {
         Ok(rows.into_iter().map(OpenRun::from).collect())
     }
 
-    /// The runs of a halted platform that wait until it works again, oldest first; none while it works.
+    /// The runs of a halted platform that wait until it works again, of the schedules that are `on`, oldest first; none while
+    /// it works.
     ///
     /// # Errors
     /// Postgres did not answer.
-    pub async fn waiting_runs(&self, platform: PlatformId) -> Result<Vec<OpenRun>, StoreError> {
+    pub async fn waiting_runs(&self, platform: PlatformId, on: &[String]) -> Result<Vec<OpenRun>, StoreError> {
         let rows: Vec<OpenRunRow> =
-            sqlx::query_as(include_str!("sql/runs_waiting.sql")).bind(platform).fetch_all(&self.pool).await?;
+            sqlx::query_as(include_str!("sql/runs_waiting.sql")).bind(platform).bind(on).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(OpenRun::from).collect())
     }
 

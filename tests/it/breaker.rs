@@ -227,15 +227,16 @@ async fn ticks_of_a_halted_platform_stand_behind_the_run_that_waits_and_a_paused
     assert_eq!(became, [Became::Skipped]);
     let why = "select reason from wxpatrol_data.run where state = 'skipped'";
     assert_eq!(world.texts(why).await, ["halted: 1 waited until the platform works again"]);
-    assert!(store.begin_waiting(platform).await.unwrap().is_empty(), "the platform is halted yet");
-    assert_eq!(store.waiting_runs(platform).await.unwrap().len(), 1);
+    assert!(store.begin_waiting(platform, &["phone"]).await.unwrap().is_empty(), "the platform is halted yet");
+    let phones = ["phone".to_owned()];
+    assert_eq!(store.waiting_runs(platform, &phones).await.unwrap().len(), 1);
     let targets = [HoldTarget { schedule: Some("phone".to_owned()), ..HoldTarget::default() }];
     store.pause(platform, &targets, None, None, "test").await.unwrap();
-    assert!(store.waiting_runs(platform).await.unwrap().is_empty(), "a paused schedule lends nobody");
+    assert!(store.waiting_runs(platform, &phones).await.unwrap().is_empty(), "a paused schedule lends nobody");
     store.close_breaker(platform).await.unwrap();
-    assert!(store.begin_waiting(platform).await.unwrap().is_empty(), "it is paused yet");
+    assert!(store.begin_waiting(platform, &["phone"]).await.unwrap().is_empty(), "it is paused yet");
     store.resume(platform, &targets, None, "test").await.unwrap();
-    let begun = store.begin_waiting(platform).await.unwrap();
+    let begun = store.begin_waiting(platform, &["phone"]).await.unwrap();
     assert_eq!(begun.len(), 1);
     assert!(store.end_run(begun[0].run_id, RunState::Complete, None).await.unwrap());
     store.follow_halted(platform).await.unwrap();
@@ -349,6 +350,7 @@ async fn a_halted_platform_is_tried_while_a_sync_takes_its_time() {
                   from other o, wxpatrol_data.moment m";
     sqlx::query(sync).bind(platform).execute(&world.database.pool).await.unwrap();
     world.database.advance(2 * MINUTE).await;
+    process.patrol.hears(vec!["phone".to_owned()]);
     let works = process.patrol.work(Until::Stopped);
     tokio::pin!(works);
     tokio::select! {
@@ -358,4 +360,34 @@ async fn a_halted_platform_is_tried_while_a_sync_takes_its_time() {
     assert_eq!(runs_of(&world, "sync").await, ["open"]);
     process.patrol.stop();
     works.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_of_a_schedule_that_is_switched_off_is_not_begun() {
+    let world = refused().await;
+    world.wechat.clear_script();
+    let (store, platform) = (world.database.store.clone(), world.platform().await);
+    for (schedule, check) in [("phone", CheckName::Phone), ("callback", CheckName::Callback)] {
+        let mark = store.mark(platform, schedule, "0 3 * * * Asia/Shanghai").await.unwrap();
+        let row = TickRow {
+            fire_at: mark.heard_until + TimeDelta::seconds(1),
+            runs: true,
+            missed_ticks: 0,
+            missed_since: None,
+        };
+        let Decision::Made { became, .. } =
+            store.decide(platform, schedule, mark, &[row], &[check], 0, 60 * MINUTE).await.unwrap()
+        else {
+            panic!("nobody else decides")
+        };
+        let [Became::Begun(run)] = became[..] else { panic!("{became:?}") };
+        assert!(store.end_run(run, RunState::Halted, Some("refused")).await.unwrap());
+    }
+    store.follow_halted(platform).await.unwrap();
+    let world = world.unattended_without_schedules().with("WXPATROL_SCHEDULE_CALLBACK", "0 3 * * *");
+    let process = world.spawn(&["run"]);
+    world.until("select count(*) = 1 from wxpatrol_data.run where schedule = 'callback' and state = 'complete'").await;
+    assert_eq!(runs_of(&world, "phone").await, ["halted", "buffered"]);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code, Some(0));
 }
