@@ -85,7 +85,7 @@ async fn read(inner: &Inner) -> Result<Breaker, StoreError> {
     Ok(breaker)
 }
 
-/// The runs that wait until the halted platform works again: while no run is open, nothing else would try a merchant.
+/// The runs that wait until the halted platform works again: while none but a sync is open, nothing else would try a merchant.
 pub(super) async fn waiting(inner: &Inner) -> Result<Vec<OpenRun>, StoreError> {
     if !read(inner).await?.halted {
         return Ok(Vec::new());
