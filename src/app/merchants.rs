@@ -79,6 +79,8 @@ fn told(synced: &Synced) -> String {
             "; {} no merchant (appid is null, or no appid), so no absence was booked",
             counted(synced.nameless, "row of WXPATROL_MERCHANT_SQL names", "rows of WXPATROL_MERCHANT_SQL name")
         );
+    } else if !synced.complete && synced.listed == 0 {
+        told += "; a list that names nobody while merchants are known proves nothing, so no absence was booked";
     } else if !synced.complete {
         told += "; the list changed while it was read, so no absence was booked";
     }

@@ -111,6 +111,7 @@ impl App {
             if meet_at <= Instant::now() {
                 meet_at = Instant::now() + fleet::LOOK;
                 for post in fleet.posts() {
+                    self.take_up(post).await;
                     self.meet(post, schedules).await;
                 }
             }
@@ -120,12 +121,31 @@ impl App {
     /// Hears a ring for one platform, and sees to what it begins.
     async fn hear(&self, post: &mut Post, schedules: &[Schedule], now: DateTime<Utc>) {
         let on: Vec<&Schedule> = schedules.iter().filter(|schedule| post.on(&schedule.name)).collect();
+        post.patrol.hears(on.iter().map(|schedule| schedule.name.clone()).collect());
         let Heard { begun, news } = post.listener.hear(&on, now).await;
         if news {
             post.patrol.look();
         }
         for begun in begun.into_iter().filter(|begun| begun.schedule == "sync") {
             self.begin_sync(post, begun).await;
+        }
+    }
+
+    /// A sync that this process began and does not do: Postgres was away when it was begun or ended, and its schedule would
+    /// wait for it most of a day.
+    async fn take_up(&self, post: &mut Post) {
+        if post.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
+            return;
+        }
+        match self.store.begun_sync(post.ready.platform.id).await {
+            Ok(Some(begun)) => {
+                tracing::info!(platform = post.platform(), run.id = %begun.run_id, "a sync that was begun is taken up");
+                self.begin_sync(post, begun).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(platform = post.platform(), %error, "whether a sync was left is asked later");
+            }
         }
     }
 

@@ -173,7 +173,7 @@ pub trait TokenVault: Send + Sync {
     /// meanwhile. May be repeated.
     async fn note_dead(&self, platform: PlatformId, version: i64) -> Result<(), PortError>;
 
-    /// The version of the platform's own token that is known to be dead; `None`: of none. May be repeated.
+    /// The version of the platform's own token that is stored, when that one is known to be dead. May be repeated.
     async fn dead(&self, platform: PlatformId) -> Result<Option<i64>, PortError>;
 
     /// Books that a merchant's token was refused long before its end, and that the one bought in its place works:

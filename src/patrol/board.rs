@@ -228,7 +228,8 @@ async fn look(
         }
     }
     let waiting = match until {
-        Until::Stopped if runs.is_empty() => halt::waiting(inner).await?,
+        // A sync is one process's work, and may take hours: it tries no merchant.
+        Until::Stopped if runs.iter().all(|run| run.of_one_process) => halt::waiting(inner).await?,
         Until::Stopped | Until::RunCloses(_) => Vec::new(),
     };
     let mut ended = None;
@@ -242,7 +243,7 @@ async fn look(
         let next = match &breaker {
             halt::Consulted::Halted { .. } | halt::Consulted::Elsewhere => Board::default(),
             halt::Consulted::Working => wanted(&runs, &shut, messages, false),
-            halt::Consulted::Probing if runs.is_empty() => {
+            halt::Consulted::Probing if !waiting.is_empty() => {
                 // Nothing is planned while every run waits.
                 inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
                 only_one(inner, wanted(&waiting, &shut, messages, true)).await?

@@ -120,11 +120,8 @@ async fn close(
         RunState::Complete if run.dry_run => Some("dry_run"),
         RunState::Complete | RunState::Open | RunState::Skipped | RunState::Buffered | RunState::Missed => None,
     };
-    if !inner.store.close_run(run, state, reason, left_because, shut).await? {
+    if !inner.store.close_run(inner.platform.id, run, state, reason, left_because, shut).await? {
         return Ok(());
-    }
-    if state == RunState::Halted && run.schedule.is_some() {
-        inner.follow_halted().await;
     }
     let coverage = inner.store.coverage(run.run_id).await?;
     for row in &coverage {

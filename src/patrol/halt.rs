@@ -40,8 +40,13 @@ impl HaltWatch {
         merchants.len() >= MERCHANTS || (in_a_row >= NEVER_WORKED && !self.worked.load(Ordering::Relaxed))
     }
 
-    fn works(&self) {
+    pub(super) fn works(&self) {
         self.worked.store(true, Ordering::Relaxed);
+        self.begin_anew();
+    }
+
+    /// The next call that says so is the first of a row.
+    fn begin_anew(&self) {
         // The lock is for the rare call that ends a row.
         if self.in_a_row.swap(0, Ordering::Relaxed) > 0 {
             self.merchants.lock().expect("nobody panics while holding the list").clear();
@@ -67,21 +72,28 @@ pub(super) enum Consulted {
 /// Reads the breaker, and remembers what it says.
 async fn read(inner: &Inner) -> Result<Breaker, StoreError> {
     let breaker = inner.store.breaker(inner.platform.id).await?;
-    *inner.halt.reason.lock().expect("nobody panics while holding the text") = breaker.halt_reason.clone();
+    let reason = breaker.halt_reason.clone();
+    let before =
+        std::mem::replace(&mut *inner.halt.reason.lock().expect("nobody panics while holding the text"), reason);
     if !breaker.halted {
-        inner.halt.open.store(false, Ordering::Relaxed);
+        // Whoever closed it had an answer: a row that began before is over, and so is a try of this process that said nothing.
+        if inner.halt.open.swap(false, Ordering::Relaxed) || before.is_some() {
+            inner.halt.begin_anew();
+        }
+        inner.progress.set_probing(false);
     }
     Ok(breaker)
 }
 
-/// The runs that wait until the halted platform works again: while no run is open, nothing else would try a merchant.
+/// The runs that wait until the halted platform works again: while none but a sync is open, nothing else would try a merchant.
 pub(super) async fn waiting(inner: &Inner) -> Result<Vec<OpenRun>, StoreError> {
     if !read(inner).await?.halted {
         return Ok(Vec::new());
     }
-    // What a process left that died when it had closed its run.
+    // What a run left that an older binary closed.
     inner.store.follow_halted(inner.platform.id).await?;
-    inner.store.waiting_runs(inner.platform.id).await
+    let on = inner.schedules.lock().expect("nobody panics while holding the list").clone();
+    inner.store.waiting_runs(inner.platform.id, &on).await
 }
 
 /// Asks the breaker, and takes the probe when it is time. A person who waits for a run probes at once.

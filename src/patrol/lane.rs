@@ -108,8 +108,10 @@ async fn claim(
         cursor.came_to(claimed.last.filter(|_| !short));
         let ways = ways(claimed.claims, permits, None);
         deliver(inner, ways, ready, settled, tasks).await;
-        if dry && !alone {
-            let group = suspects.next(inner, &wanted, &room, window).await;
+        if dry {
+            // Where one goes alone, it may be a suspect as well as any: when nothing else is due, nobody else can be tried.
+            let company = if alone { 1 } else { window };
+            let group = suspects.next(inner, &wanted, &room, company).await;
             deliver(inner, group, ready, settled, tasks).await;
         }
         if dry {

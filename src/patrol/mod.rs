@@ -35,7 +35,10 @@ pub mod sync;
 #[cfg(feature = "demo")]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -109,6 +112,8 @@ struct Inner {
     leases: beats::Leases,
     heard: learn::Heard,
     recovery: recovery::Recovery,
+    /// The schedules that are on: their waiting runs lend the merchant by which a halted platform is tried.
+    schedules: Mutex<Vec<String>>,
     progress: Progress,
     /// Something was recorded: a lane that was dry may find work.
     recorded: Notify,
@@ -149,6 +154,7 @@ impl Patrol {
             leases: beats::Leases::default(),
             heard: learn::Heard::default(),
             recovery: recovery::Recovery::default(),
+            schedules: Mutex::default(),
             progress: Progress::default(),
             recorded: Notify::new(),
             look: Notify::new(),
@@ -177,6 +183,12 @@ impl Patrol {
     /// Lets the engine look for work at once: a tick opened a run.
     pub fn look(&self) {
         self.inner.look.notify_one();
+    }
+
+    /// Says which schedules are on for this platform: while it is halted, a run of them that waits lends the merchant that is
+    /// tried. None, as long as nobody says.
+    pub fn hears(&self, schedules: Vec<String>) {
+        *self.inner.schedules.lock().expect("nobody panics while holding the list") = schedules;
     }
 
     /// How often the engine has looked for work so far.

@@ -148,7 +148,8 @@ pub(super) async fn failed(
     let intent = message.map(|number| (number, intent_outcome(Some(error))));
     let outcome = match settle::settle(error, tried) {
         Some(outcome) => {
-            if error.class() != Class::Transient {
+            // What is known of a token without a call says nothing of the platform.
+            if error.class() != Class::Transient && matches!(error, CallError::Refused { .. }) {
                 inner.platform_works().await;
             }
             outcome

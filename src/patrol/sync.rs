@@ -35,7 +35,7 @@ const TRIES: u32 = 3;
 pub struct Synced {
     /// Merchants that the list named.
     pub listed: u64,
-    /// Whether the list was read to its end.
+    /// Whether the list was read to its end, and proves who is not in it.
     pub complete: bool,
     /// Merchants that are not in the list for the second time, and now count as withdrawn.
     pub withdrawn: u64,
@@ -174,6 +174,12 @@ impl Sync {
                 break;
             }
             tracing::info!(listed = synced.listed, total, "the list changed while it was read; reading it again");
+        }
+        if synced.listed == 0 && self.store.count_merchants(self.platform.id).await?.0 > 0 {
+            // Believed, two such answers in a row would cost everybody its tokens. Who did leave says so when it is called.
+            tracing::warn!("the list names nobody, while merchants are known: it proves nothing");
+            synced.complete = false;
+            return Ok(synced);
         }
         if synced.complete {
             self.store.note_complete_reading(self.platform.id, began_at).await?;

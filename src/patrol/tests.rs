@@ -10,6 +10,7 @@ use crate::{
     app::App,
     checks::{Moment, Subject, Verdict},
     config::Config,
+    domain::{CallError, Class},
     ops::print::Format,
     simulate::{self, Plan, SimulatedWechat},
     store::{runs::RunWish, testing::TestDatabase},
@@ -140,4 +141,27 @@ async fn a_message_whose_step_panics_counts_as_made_and_is_not_sent_again_within
     let told = "select count(*)::text from wxpatrol.attention where why = 'ask_unknown'";
     assert_eq!(texts(&database, told).await, ["10"]);
     assert_eq!(texts(&database, "select rule from wxpatrol.broken_promises").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn one_odd_merchant_halts_nothing_after_another_process_has_seen_the_platform_work() {
+    let database = TestDatabase::new().await;
+    let (_wechat, app) = platform(&database).await;
+    let ready = app.ready().await.unwrap();
+    let [left, right] = [(); 2].map(|()| app.patrol(&ready, true).inner);
+    let odd = CallError::Refused { errcode: 61004, class: Class::Halt, errmsg: String::new(), rid: None };
+    left.halt.works();
+    for appid in ["wxa", "wxb", "wxc"] {
+        left.platform_fault(CheckName::Phone, appid, &odd).await;
+    }
+    assert!(app.store.breaker(ready.platform.id).await.unwrap().halted);
+    // The first try says nothing; the next one is another process's, and succeeds.
+    for inner in [&left, &right] {
+        database.advance(Duration::from_secs(61)).await;
+        assert!(matches!(halt::consult(inner, Until::Stopped).await.unwrap(), halt::Consulted::Probing));
+    }
+    right.platform_works().await;
+    assert!(matches!(halt::consult(&left, Until::Stopped).await.unwrap(), halt::Consulted::Working));
+    assert!(!left.platform_fault(CheckName::Phone, "wxodd", &odd).await, "one merchant alone halts the platform");
+    assert!(!app.store.breaker(ready.platform.id).await.unwrap().halted);
 }

@@ -60,7 +60,8 @@ impl Listener {
                 tracing::warn!(platform = self.appid, schedule = schedule.name, %error, "the tick waits for Postgres");
             }
         }
-        match self.store.begin_waiting(self.platform).await {
+        let on: Vec<&str> = schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+        match self.store.begin_waiting(self.platform, &on).await {
             Ok(begun) => {
                 for begun in &begun {
                     let (platform, schedule) = (&self.appid, &begun.schedule);

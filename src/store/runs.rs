@@ -204,13 +204,14 @@ impl Store {
         Ok(rows.into_iter().map(OpenRun::from).collect())
     }
 
-    /// The runs of a halted platform that wait until it works again, oldest first; none while it works.
+    /// The runs of a halted platform that wait until it works again, of the schedules that are `on`, oldest first; none while
+    /// it works.
     ///
     /// # Errors
     /// Postgres did not answer.
-    pub async fn waiting_runs(&self, platform: PlatformId) -> Result<Vec<OpenRun>, StoreError> {
+    pub async fn waiting_runs(&self, platform: PlatformId, on: &[String]) -> Result<Vec<OpenRun>, StoreError> {
         let rows: Vec<OpenRunRow> =
-            sqlx::query_as(include_str!("sql/runs_waiting.sql")).bind(platform).fetch_all(&self.pool).await?;
+            sqlx::query_as(include_str!("sql/runs_waiting.sql")).bind(platform).bind(on).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(OpenRun::from).collect())
     }
 
@@ -290,12 +291,14 @@ impl Store {
         Ok(unfinished)
     }
 
-    /// Counts and closes a run; `false`: another process closed it first. `left_because` says why due items were left.
+    /// Counts and closes a run; `false`: another process closed it first. `left_because` says why due items were left. What a
+    /// halted run of a schedule left is another run's from then on, as [`Self::follow_halted`] says.
     ///
     /// # Errors
     /// Postgres did not answer: the run is open as before.
     pub async fn close_run(
         &self,
+        platform: PlatformId,
         run: &OpenRun,
         state: RunState,
         reason: Option<&str>,
@@ -322,6 +325,7 @@ impl Store {
             .bind(of_all)
             .execute(&mut *transaction)
             .await?;
+        let halted = state == RunState::Halted;
         let state: &'static str = state.into();
         let closed = sqlx::query(include_str!("sql/run_close.sql"))
             .bind(run.run_id)
@@ -331,6 +335,10 @@ impl Store {
             .await?;
         if closed.rows_affected() == 0 {
             return Ok(false);
+        }
+        if halted && run.schedule.is_some() {
+            // At once: the platform may work again by now, and nobody would look for what this run left.
+            sqlx::query(include_str!("sql/run_follow.sql")).bind(platform).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(true)

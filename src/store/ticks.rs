@@ -173,14 +173,18 @@ impl Store {
         Ok(Decision::Made { mark, became })
     }
 
-    /// Begins the oldest waiting tick of each schedule that has no open run and is not paused. May be repeated, by any number
-    /// of processes: one of them begins it.
+    /// Begins the oldest waiting tick of each schedule that is `on`, has no open run and is not paused. May be repeated, by any
+    /// number of processes: one of them begins it.
     ///
     /// # Errors
-    /// Postgres did not answer; what was begun before is open and found by whoever looks for open runs.
-    pub async fn begin_waiting(&self, platform: PlatformId) -> Result<Vec<Begun>, StoreError> {
-        let ready: Vec<String> =
-            sqlx::query_scalar(include_str!("sql/ticks_waiting.sql")).bind(platform).fetch_all(&self.pool).await?;
+    /// Postgres did not answer; what was begun before is open and found by whoever looks for open runs, a sync by
+    /// [`Self::begun_sync`].
+    pub async fn begin_waiting(&self, platform: PlatformId, on: &[&str]) -> Result<Vec<Begun>, StoreError> {
+        let ready: Vec<String> = sqlx::query_scalar(include_str!("sql/ticks_waiting.sql"))
+            .bind(platform)
+            .bind(on)
+            .fetch_all(&self.pool)
+            .await?;
         let mut begun = Vec::new();
         for schedule in ready {
             let mut transaction = self.pool.begin().await?;
@@ -202,7 +206,7 @@ impl Store {
     /// begins it, and another try comes after ten minutes at the earliest.
     ///
     /// # Errors
-    /// Postgres did not answer; a run that was begun all the same is interrupted when this process is gone.
+    /// Postgres did not answer; a run that was begun all the same is found by [`Self::begun_sync`].
     pub async fn begin_first_sync(
         &self,
         platform: PlatformId,
@@ -225,10 +229,24 @@ impl Store {
         Ok((needless, run_id.map(|run_id| Begun { run_id, schedule: SCHEDULE.to_owned() })))
     }
 
+    /// The open sync of a platform that this process has begun. Where it does none, the answer to its beginning or to its end
+    /// was lost, and as long as this process lives nobody else takes it up.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn begun_sync(&self, platform: PlatformId) -> Result<Option<Begun>, StoreError> {
+        let begun: Option<(Uuid, String)> = sqlx::query_as(include_str!("sql/run_of_process.sql"))
+            .bind(platform)
+            .bind(self.process_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(begun.map(|(run_id, schedule)| Begun { run_id, schedule }))
+    }
+
     /// Closes a run that has no coverage, by the process that did its work. `false`: it was closed before. May be repeated.
     ///
     /// # Errors
-    /// Postgres did not answer: the run is closed as interrupted once this process is gone.
+    /// Postgres did not answer: the run is open yet, and [`Self::begun_sync`] finds it.
     pub async fn end_run(&self, run: Uuid, state: RunState, reason: Option<&str>) -> Result<bool, StoreError> {
         let state: &'static str = state.into();
         let closed = sqlx::query(include_str!("sql/run_close.sql"))

@@ -340,8 +340,7 @@ impl TokenVault for Store {
 
     async fn dead(&self, platform: PlatformId) -> Result<Option<i64>, PortError> {
         let asking = sqlx::query_scalar(include_str!("sql/token_dead_version.sql")).bind(platform);
-        let version: Option<Option<i64>> = asking.fetch_optional(&self.pool).await.map_err(StoreError::from)?;
-        Ok(version.flatten())
+        Ok(asking.fetch_optional(&self.pool).await.map_err(StoreError::from)?)
     }
 
     async fn book_contested(&self, platform: PlatformId, appid: &str, version: i64) -> Result<(), PortError> {

@@ -227,15 +227,16 @@ async fn ticks_of_a_halted_platform_stand_behind_the_run_that_waits_and_a_paused
     assert_eq!(became, [Became::Skipped]);
     let why = "select reason from wxpatrol_data.run where state = 'skipped'";
     assert_eq!(world.texts(why).await, ["halted: 1 waited until the platform works again"]);
-    assert!(store.begin_waiting(platform).await.unwrap().is_empty(), "the platform is halted yet");
-    assert_eq!(store.waiting_runs(platform).await.unwrap().len(), 1);
+    assert!(store.begin_waiting(platform, &["phone"]).await.unwrap().is_empty(), "the platform is halted yet");
+    let phones = ["phone".to_owned()];
+    assert_eq!(store.waiting_runs(platform, &phones).await.unwrap().len(), 1);
     let targets = [HoldTarget { schedule: Some("phone".to_owned()), ..HoldTarget::default() }];
     store.pause(platform, &targets, None, None, "test").await.unwrap();
-    assert!(store.waiting_runs(platform).await.unwrap().is_empty(), "a paused schedule lends nobody");
+    assert!(store.waiting_runs(platform, &phones).await.unwrap().is_empty(), "a paused schedule lends nobody");
     store.close_breaker(platform).await.unwrap();
-    assert!(store.begin_waiting(platform).await.unwrap().is_empty(), "it is paused yet");
+    assert!(store.begin_waiting(platform, &["phone"]).await.unwrap().is_empty(), "it is paused yet");
     store.resume(platform, &targets, None, "test").await.unwrap();
-    let begun = store.begin_waiting(platform).await.unwrap();
+    let begun = store.begin_waiting(platform, &["phone"]).await.unwrap();
     assert_eq!(begun.len(), 1);
     assert!(store.end_run(begun[0].run_id, RunState::Complete, None).await.unwrap());
     store.follow_halted(platform).await.unwrap();
@@ -278,4 +279,115 @@ async fn the_probe_of_a_halted_platform_is_of_a_check_that_has_something_due() {
     world.once_of(READINGS).await.assert_complete();
     assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), phones);
     assert_eq!(world.count("select count(*) from wxpatrol_data.platform where halted_at is not null").await, 0);
+}
+
+/// Nothing is due any more but the phones of so many merchants, which are in this state.
+async fn only_phones(world: &World, merchants: u32, state: &str) {
+    let fresh = format!(
+        "with few as (select appid from wxpatrol_data.merchant where kind = 'mini_program' order by appid limit {merchants}),
+              later as (update wxpatrol_data.item set due_at = wxpatrol_data.clock() + interval '1 day'
+                         where check_name <> 'phone' and due_at < 'infinity' or appid not in (select appid from few))
+         update wxpatrol_data.item set {state} where check_name = 'phone' and appid in (select appid from few)"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(fresh)).execute(&world.database.pool).await.unwrap();
+}
+
+const HALTED: &str = "select halted_at is not null from wxpatrol_data.platform";
+const WORKS: &str = "select halted_at is null from wxpatrol_data.platform";
+
+#[tokio::test]
+async fn a_merchant_for_whom_nobody_was_called_does_not_end_the_halt() {
+    let world = refused().await;
+    assert_eq!(world.program(&["--once"]).await.code, Some(3));
+    only_phones(&world, 1, "due_at = wxpatrol_data.clock()").await;
+    // Its token is lost, as is known since a reading of the list.
+    let lost = "update wxpatrol_data.credential c
+                   set access_sealed = null, access_expires_at = null, refresh_sealed = null, lost_reason = 'lost'
+                 where appid in (select appid from wxpatrol_data.item
+                                  where check_name = 'phone' and due_at <= wxpatrol_data.clock())";
+    assert_eq!(sqlx::query(lost).execute(&world.database.pool).await.unwrap().rows_affected(), 1);
+    world.wechat.script(Rule::new(Oddity::Errcode(61004)).on(Endpoint::ApiGetAuthorizerList)).unwrap();
+    let phones = world.wechat.arrived(Endpoint::Checkmobile);
+    world.once_of(&[CheckName::Phone]).await;
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), phones);
+    let skipped = "select count(*) from wxpatrol_data.item where check_name = 'phone' and reason = 'token_lost'";
+    assert_eq!(world.count(skipped).await, 1);
+    world.until(HALTED).await;
+}
+
+#[tokio::test]
+async fn a_halted_platform_is_tried_with_a_suspect_when_nothing_else_is_due() {
+    let world = refused().await;
+    assert_eq!(world.program(&["--once"]).await.code, Some(3));
+    world.wechat.clear_script();
+    only_phones(&world, 3, "due_at = wxpatrol_data.clock(), abandoned = 2").await;
+    world.once_of(READINGS).await.assert_complete();
+    assert_eq!(world.count("select count(*) from wxpatrol_data.item where abandoned > 0").await, 0);
+    world.until(WORKS).await;
+}
+
+#[tokio::test]
+async fn a_halted_platform_is_tried_while_a_sync_takes_its_time() {
+    let world = refused().await;
+    let process = Unattended::new(&world).await;
+    let (store, platform) = (&process.app.store, process.ready.platform.id);
+    let mark = store.mark(platform, "phone", "0 3 * * *").await.unwrap();
+    let row =
+        TickRow { fire_at: mark.heard_until + TimeDelta::seconds(1), runs: true, missed_ticks: 0, missed_since: None };
+    store.decide(platform, "phone", mark, &[row], &[CheckName::Phone], 0, 60 * MINUTE).await.unwrap();
+    store.open_breaker(platform, Some(61004), "refused", false).await.unwrap();
+    let [run] = &store.open_runs(platform).await.unwrap()[..] else { panic!("the tick's run is open") };
+    // What it leaves is another's in the same breath: a process may die behind it.
+    assert!(store.close_run(platform, run, RunState::Halted, Some("refused"), None, &[]).await.unwrap());
+    assert_eq!(runs_of(&world, "phone").await, ["halted", "buffered"]);
+    world.wechat.clear_script();
+    // Another process is at it, and lives.
+    let sync = "with other as (insert into wxpatrol_data.process (process_id, started_at, beat_at, version, purpose)
+                               select gen_random_uuid(), now, now + interval '1 h', 'test', 'run' from wxpatrol_data.moment
+                               returning process_id)
+                insert into wxpatrol_data.run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, started_by)
+                select gen_random_uuid(), $1, 'sync', m.now, '{}', m.now, m.now + interval '20 h', o.process_id
+                  from other o, wxpatrol_data.moment m";
+    sqlx::query(sync).bind(platform).execute(&world.database.pool).await.unwrap();
+    world.database.advance(2 * MINUTE).await;
+    process.patrol.hears(vec!["phone".to_owned()]);
+    let works = process.patrol.work(Until::Stopped);
+    tokio::pin!(works);
+    tokio::select! {
+        ended = &mut works => panic!("the engine ended: {ended:?}"),
+        () = world.until(WORKS) => {}
+    }
+    assert_eq!(runs_of(&world, "sync").await, ["open"]);
+    process.patrol.stop();
+    works.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_of_a_schedule_that_is_switched_off_is_not_begun() {
+    let world = refused().await;
+    world.wechat.clear_script();
+    let (store, platform) = (world.database.store.clone(), world.platform().await);
+    for (schedule, check) in [("phone", CheckName::Phone), ("callback", CheckName::Callback)] {
+        let mark = store.mark(platform, schedule, "0 3 * * * Asia/Shanghai").await.unwrap();
+        let row = TickRow {
+            fire_at: mark.heard_until + TimeDelta::seconds(1),
+            runs: true,
+            missed_ticks: 0,
+            missed_since: None,
+        };
+        let Decision::Made { became, .. } =
+            store.decide(platform, schedule, mark, &[row], &[check], 0, 60 * MINUTE).await.unwrap()
+        else {
+            panic!("nobody else decides")
+        };
+        let [Became::Begun(run)] = became[..] else { panic!("{became:?}") };
+        assert!(store.end_run(run, RunState::Halted, Some("refused")).await.unwrap());
+    }
+    store.follow_halted(platform).await.unwrap();
+    let world = world.unattended_without_schedules().with("WXPATROL_SCHEDULE_CALLBACK", "0 3 * * *");
+    let process = world.spawn(&["run"]);
+    world.until("select count(*) = 1 from wxpatrol_data.run where schedule = 'callback' and state = 'complete'").await;
+    assert_eq!(runs_of(&world, "phone").await, ["halted", "buffered"]);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code, Some(0));
 }

@@ -234,6 +234,9 @@ async fn nothing_is_due(world: &World) -> bool {
     world.count(free).await == 0
 }
 
+/// Every schedule there is.
+const SCHEDULES: &[&str] = &["phone", "ask", "callback", "links", "invite", "sync"];
+
 /// Two processes by hand, until all work of all runs is done and closed.
 async fn settle(world: &World) {
     for turn in 0.. {
@@ -245,7 +248,7 @@ async fn settle(world: &World) {
         // A sync's run of a dead process is closed as interrupted once that is plainly dead.
         // Ticks that waited for a run of the dead begin one after the other, as their schedules would begin them.
         let store = &world.database.store;
-        let begun = store.begin_waiting(world.platform().await).await.unwrap();
+        let begun = store.begin_waiting(world.platform().await, SCHEDULES).await.unwrap();
         let open = world.count("select count(*) from wxpatrol_data.run where state = 'open'").await;
         let waiting = world.count("select count(*) from wxpatrol_data.run where state = 'buffered'").await;
         let left = "select count(*) from wxpatrol_data.item where outcome = 'again' or (outcome is null and due_at < 'infinity')";

@@ -325,3 +325,36 @@ async fn an_official_account_without_its_set_invites_nobody_until_it_grants_it()
     assert_eq!(world.wechat.invitations().len(), 1);
     assert!(world.texts(since).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_sync_that_its_process_began_without_hearing_of_it_is_done_by_that_process() {
+    let world = nightly(World::synced(plan(2, 1)).await);
+    let process = world.spawn(&["run"]);
+    world.until("select count(*) = 1 from wxpatrol_data.process where purpose = 'run'").await;
+    // As it stands when the answer to its beginning was lost.
+    let begun = "insert into wxpatrol_data.run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, started_by)
+                 select gen_random_uuid(), 1, 'sync', m.now, '{}', m.now, m.now + interval '20 h', p.process_id
+                   from wxpatrol_data.process p, wxpatrol_data.moment m where p.purpose = 'run'";
+    sqlx::query(begun).execute(&world.database.pool).await.unwrap();
+    let read = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
+    world.until("select count(*) = 1 from wxpatrol_data.run where schedule = 'sync' and state = 'complete'").await;
+    assert!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList) > read);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_list_that_names_nobody_takes_nobody_s_tokens_and_who_left_is_found_by_its_own_call() {
+    let world = World::synced(plan(3, 0)).await;
+    for merchant in world.wechat.merchants() {
+        world.wechat.withdraw(&merchant.appid).unwrap();
+    }
+    for _ in 0..3 {
+        let synced = world.sync().await;
+        assert_eq!((synced.listed, synced.complete, synced.withdrawn), (0, false, 0));
+    }
+    assert!(world.texts(ABSENT).await.is_empty());
+    assert_eq!(world.count("select count(refresh_sealed) from wxpatrol_data.credential where appid <> ''").await, 3);
+    world.once_of(PHONE).await.assert_complete();
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where withdrawn_at is not null").await, 3);
+}

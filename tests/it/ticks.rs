@@ -138,10 +138,13 @@ async fn a_buffered_tick_begins_once_when_the_run_before_it_ends_and_only_one_wa
     assert!(matches!(phone.decide(day(0), 1).await, Became::Begun(_)));
     let Became::Waiting(waiting) = phone.decide(day(1), 1).await else { panic!("it waits") };
     assert_eq!(phone.decide(day(2), 1).await, Became::Skipped);
-    assert_eq!(phone.store.begin_waiting(phone.platform).await.unwrap(), []);
+    assert_eq!(phone.store.begin_waiting(phone.platform, &["phone"]).await.unwrap(), []);
     end_open_runs(&world).await;
     let other = world.database.another_store().await;
-    let (left, right) = tokio::join!(phone.store.begin_waiting(phone.platform), other.begin_waiting(phone.platform));
+    let (left, right) = tokio::join!(
+        phone.store.begin_waiting(phone.platform, &["phone"]),
+        other.begin_waiting(phone.platform, &["phone"])
+    );
     let begun: Vec<_> = [left.unwrap(), right.unwrap()].concat().into_iter().map(|begun| begun.run_id).collect();
     assert_eq!(begun, [waiting]);
     assert_eq!(world.texts(STATES).await, ["complete", "open", "skipped"]);
@@ -162,13 +165,13 @@ async fn a_paused_schedule_skips_its_ticks_with_the_reason_and_goes_on_when_it_i
     let paused = world.program(&["pause", "--schedule", "phone", "--note", "campaign week"]).await;
     assert_eq!(paused.code, Some(0), "{}", paused.everything());
     end_open_runs(&world).await;
-    assert_eq!(phone.store.begin_waiting(phone.platform).await.unwrap(), [], "what waits, waits on");
+    assert_eq!(phone.store.begin_waiting(phone.platform, &["phone"]).await.unwrap(), [], "what waits, waits on");
     assert_eq!(phone.decide(day(2), 1).await, Became::Skipped);
     let reasons = world.texts("select reason from wxpatrol.ticks where state = 'skipped'").await;
     assert!(reasons.len() == 1 && reasons[0].starts_with("paused by ") && reasons[0].ends_with(": campaign week"));
     let resumed = world.program(&["resume", "--schedule", "phone", "--note", "it is over"]).await;
     assert_eq!(resumed.code, Some(0), "{}", resumed.everything());
-    assert_eq!(phone.store.begin_waiting(phone.platform).await.unwrap().len(), 1);
+    assert_eq!(phone.store.begin_waiting(phone.platform, &["phone"]).await.unwrap().len(), 1);
     let said = "select concat_ws(' ', event, schedule, note) from wxpatrol.hold_events order by at";
     assert_eq!(world.texts(said).await, ["paused phone campaign week", "resumed phone it is over"]);
 }

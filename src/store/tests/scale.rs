@@ -124,7 +124,9 @@ async fn counted(database: &TestDatabase, merchants: Option<Vec<String>>) -> Vec
     // The run began an hour ago.
     say(&database.pool, "update run set started_at = clock() - interval '1 h' where state = 'open'").await;
     let open = store.open_runs(1).await.unwrap();
-    assert!(store.close_run(&open[0], RunState::Interrupted, Some("a test"), Some("interrupted"), &[]).await.unwrap());
+    assert!(
+        store.close_run(1, &open[0], RunState::Interrupted, Some("a test"), Some("interrupted"), &[]).await.unwrap()
+    );
     store.coverage(run).await.unwrap()
 }
 

@@ -96,6 +96,22 @@ async fn a_late_refresher_stores_nothing() {
 }
 
 #[tokio::test]
+async fn that_a_component_token_is_dead_is_said_no_more_when_another_is_stored() {
+    let (database, _) = seeded().await;
+    let store = &database.store;
+    let mut seen = None;
+    for _ in 0..2 {
+        let lease = granted(store, &Holder::Component, seen, Cause::Ending).await;
+        let ended = store.end_refresh(1, &Holder::Component, &lease, token(None, Cause::Ending)).await.unwrap();
+        let Ended::Stored(stored) = ended else { panic!("{ended:?}") };
+        assert_eq!(store.dead(1).await.unwrap(), None);
+        store.note_dead(1, stored.version).await.unwrap();
+        assert_eq!(store.dead(1).await.unwrap(), Some(stored.version));
+        seen = Some(stored.version);
+    }
+}
+
+#[tokio::test]
 async fn a_changed_refresh_token_is_kept_and_an_empty_or_equal_one_writes_nothing() {
     let (database, _) = seeded().await;
     let store = &database.store;
