@@ -43,7 +43,7 @@ async fn call(inner: Arc<Inner>, waiting: Arc<Mutex<mpsc::Receiver<Job>>>, settl
         let step = AssertUnwindSafe(step::take(&inner, check, &way.claim)).catch_unwind();
         let outcome = step.await.unwrap_or_else(|_| step::broken(&inner, &way.claim));
         if settled.send(outcome).await.is_err() {
-            inner.progress.over(1);
+            inner.progress.over(way.claim.key.check);
         }
         drop(slot);
         drop(way);

@@ -200,7 +200,7 @@ async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settle
 async fn hand_back(inner: &Inner, claim: &Claim, settled: &mpsc::Sender<Settled>, outcome: Outcome) {
     let back = step::uncalled(claim, outcome);
     if settled.send(back).await.is_err() {
-        inner.progress.over(1);
+        inner.progress.over(claim.key.check);
     }
 }
 

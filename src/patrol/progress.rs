@@ -29,7 +29,7 @@ pub struct Progress {
     eligible: [AtomicU64; 5],
     claimed: [AtomicU64; 5],
     recorded: [AtomicU64; 5],
-    under_way: AtomicU64,
+    under_way: [AtomicU64; 5],
     looks: AtomicU64,
     lost: AtomicU64,
     database_away: AtomicBool,
@@ -56,7 +56,7 @@ impl Progress {
 
     pub(super) fn claimed(&self, check: CheckName, items: u64) {
         self.claimed[slot(check)].fetch_add(items, Ordering::Relaxed);
-        self.under_way.fetch_add(items, Ordering::SeqCst);
+        self.under_way[slot(check)].fetch_add(items, Ordering::SeqCst);
         *self.last_claim.lock().expect("nobody panics while holding the instant") = Some(Instant::now());
         self.waits_for(None);
     }
@@ -75,8 +75,8 @@ impl Progress {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn over(&self, items: u64) {
-        self.under_way.fetch_sub(items, Ordering::SeqCst);
+    pub(super) fn over(&self, check: CheckName) {
+        self.under_way[slot(check)].fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(super) fn looked(&self) {
@@ -99,7 +99,12 @@ impl Progress {
     /// Claims that are neither recorded nor given up.
     #[must_use]
     pub fn under_way(&self) -> u64 {
-        self.under_way.load(Ordering::SeqCst)
+        self.under_way_of(CheckName::ALL)
+    }
+
+    /// The same, of these checks.
+    pub(super) fn under_way_of(&self, checks: &[CheckName]) -> u64 {
+        checks.iter().map(|check| self.under_way[slot(*check)].load(Ordering::SeqCst)).sum()
     }
 
     /// Records that came too late: their lease was lost.

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::Inner;
 use crate::{
-    domain::{Outcome, Settled, check::DAILY},
+    domain::{CheckName, Outcome, Settled, check::DAILY},
     store::StoreError,
 };
 
@@ -51,11 +51,11 @@ pub(super) async fn run(inner: Arc<Inner>, settlements: mpsc::Receiver<Settled>)
 
 async fn take_turns(inner: Arc<Inner>, shared: Arc<Settlements>) {
     while let Some(batch) = gather(&inner, &shared).await {
-        let size = batch.len() as u64;
+        let checks: Vec<CheckName> = batch.iter().map(|settled| settled.key.check).collect();
         record(&inner, batch).await;
         // In this order: whoever looks in between sends a batch off early, and never waits for company in vain.
-        inner.progress.over(size);
-        shared.in_writing.fetch_sub(size, Ordering::SeqCst);
+        checks.iter().for_each(|check| inner.progress.over(*check));
+        shared.in_writing.fetch_sub(checks.len() as u64, Ordering::SeqCst);
         inner.recorded.notify_waiters();
         if inner.progress.under_way() == 0 {
             inner.look.notify_one();

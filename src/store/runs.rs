@@ -282,13 +282,14 @@ impl Store {
         checks: &[CheckName],
         merchants: Option<&[String]>,
     ) -> Result<bool, StoreError> {
-        let unfinished = sqlx::query_scalar(include_str!("sql/run_unfinished.sql"))
-            .bind(platform)
-            .bind(names(checks))
-            .bind(merchants)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(unfinished)
+        let unfinished = match merchants {
+            None => sqlx::query_scalar(include_str!("sql/run_unfinished.sql")).bind(platform).bind(names(checks)),
+            Some(merchants) => sqlx::query_scalar(include_str!("sql/run_unfinished_of.sql"))
+                .bind(platform)
+                .bind(names(checks))
+                .bind(merchants),
+        };
+        Ok(unfinished.fetch_one(&self.pool).await?)
     }
 
     /// Counts and closes a run; `false`: another process closed it first. `left_because` says why due items were left. What a

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use wxpatrol::{
     domain::CheckName,
-    simulate::{Endpoint, Oddity, Plan, Rule},
+    simulate::{Endpoint, Kind, Oddity, Plan, Rule},
 };
 
-use crate::world::{Ended, World, pair, plan, wish};
+use crate::world::{Ended, World, pair, plan, until, wish};
 
 /// What a command printed as JSON.
 fn json(ended: &Ended) -> Value {
@@ -151,4 +152,22 @@ async fn new_merchants_that_are_held_are_read_and_not_messaged() {
     assert_eq!(world.program(&["resume", "--merchant", &one, "--check", "ask"]).await.code, Some(0));
     world.once().await.assert_complete();
     assert_eq!(world.wechat.asks().into_iter().map(|ask| ask.appid).collect::<Vec<_>>(), [one]);
+}
+
+#[tokio::test]
+async fn a_run_that_has_nothing_left_ends_while_another_one_is_busy_for_long() {
+    let world = World::synced(plan(300, 1)).await;
+    let slow = world.spawn_with(&[("WXPATROL_LIMIT_CHECKMOBILE", "1/s")], &["--once", "--check", "phone"]);
+    until("the first run calls", async || world.wechat.arrived(Endpoint::Checkmobile) > 1).await;
+    // Each of these shares the phones' work too.
+    let one = world.wechat.merchants().into_iter().find(|merchant| merchant.kind == Kind::MiniProgram).unwrap().appid;
+    for arguments in [&["--once", "--check", "callback"][..], &["--once", "--check", "callback", "--merchant", &one]] {
+        let ended = world.program_with(&[("WXPATROL_LIMIT_CHECKMOBILE", "1/s")], arguments).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    }
+    let busy = "select count(*) from wxpatrol_data.run where state = 'open' and checks = array['phone']";
+    assert_eq!(world.count(busy).await, 1);
+    slow.signal(Signal::SIGTERM);
+    slow.ended().await;
+    assert_eq!(world.count("select count(*) from wxpatrol.coverage where not adds_up").await, 0);
 }
