@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use wxpatrol::{
     domain::CheckName,
@@ -157,6 +156,8 @@ async fn new_merchants_that_are_held_are_read_and_not_messaged() {
 #[tokio::test]
 async fn a_run_that_has_nothing_left_ends_while_another_one_is_busy_for_long() {
     let world = World::synced(plan(300, 1)).await;
+    // Calls that last until they are given up: at every moment there are some.
+    world.wechat.script(Rule::new(Oddity::Hang).on(Endpoint::Checkmobile)).unwrap();
     let slow = world.spawn_with(&[("WXPATROL_LIMIT_CHECKMOBILE", "1/s")], &["--once", "--check", "phone"]);
     until("the first run calls", async || world.wechat.arrived(Endpoint::Checkmobile) > 1).await;
     // Each of these shares the phones' work too.
@@ -167,7 +168,6 @@ async fn a_run_that_has_nothing_left_ends_while_another_one_is_busy_for_long() {
     }
     let busy = "select count(*) from wxpatrol_data.run where state = 'open' and checks = array['phone']";
     assert_eq!(world.count(busy).await, 1);
-    slow.signal(Signal::SIGTERM);
-    slow.ended().await;
+    assert!(slow.killed().await, "it is busy");
     assert_eq!(world.count("select count(*) from wxpatrol.coverage where not adds_up").await, 0);
 }
