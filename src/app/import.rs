@@ -2,6 +2,7 @@
 //! is named with its number, and then nothing is stored.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufRead, BufReader, Read, stdin},
 };
@@ -45,18 +46,19 @@ struct Line {
     account_status: Option<Value>,
 }
 
-const COLUMNS: &[&str] = &[
-    "appid",
-    "authorizer_appid",
-    "refresh_token",
-    "authorizer_refresh_token",
-    "kind",
-    "nickname",
-    "nick_name",
-    "principal",
-    "principal_name",
-    "permission_sets",
-    "account_status",
+/// Each name that a column may have, and our own.
+const COLUMNS: &[(&str, &str)] = &[
+    ("appid", "appid"),
+    ("authorizer_appid", "appid"),
+    ("refresh_token", "refresh_token"),
+    ("authorizer_refresh_token", "refresh_token"),
+    ("kind", "kind"),
+    ("nickname", "nickname"),
+    ("nick_name", "nickname"),
+    ("principal", "principal"),
+    ("principal_name", "principal"),
+    ("permission_sets", "permission_sets"),
+    ("account_status", "account_status"),
 ];
 
 impl App {
@@ -171,15 +173,22 @@ fn csv_records(csv: &mut csv::Reader<Watched<Box<dyn Read>>>) -> Result<Vec<Numb
     let header =
         csv.headers().map_err(|error| AppError::Input(format!("the header line can not be read: {error}")))?.clone();
     let header: csv::StringRecord = header.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
-    if let Some((place, stranger)) = header.iter().enumerate().find(|(_, name)| !COLUMNS.contains(name)) {
-        return Err(AppError::Input(format!(
-            "the first line must be a header line, and its column {}{} is not known; the columns are appid, \
-             refresh_token, kind, nickname, principal, permission_sets, account_status",
-            place + 1,
-            quoted(stranger)
-        )));
+    let mut columns = BTreeSet::new();
+    for (place, name) in (1..).zip(header.iter()) {
+        let Some((_, column)) = COLUMNS.iter().find(|(known, _)| *known == name) else {
+            return Err(AppError::Input(format!(
+                "the first line must be a header line, and its column {place}{} is not known; the columns are appid, \
+                 refresh_token, kind, nickname, principal, permission_sets, account_status",
+                quoted(name)
+            )));
+        };
+        if !columns.insert(*column) {
+            return Err(AppError::Input(format!(
+                "the header line names the column {column} twice, the second time as column {place}: leave one of them out"
+            )));
+        }
     }
-    if !header.iter().any(|name| name == "appid" || name == "authorizer_appid") {
+    if !columns.contains("appid") {
         return Err(AppError::Input("the header line names no column appid".to_owned()));
     }
     let mut lines = Vec::new();

@@ -105,6 +105,7 @@ impl App {
                     Grant::Granted { .. } => return None,
                     Grant::Unknown => "is no known merchant",
                     Grant::Withdrawn => "withdrew its authorization",
+                    Grant::NoMiniProgram => "is an official account: only mini programs are asked for a phone",
                     Grant::NotRead => "has not been read yet: run `wxpatrol --once --check phone` first",
                     Grant::NotMissing => "has a phone bound: there is nothing to ask for",
                 };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::{Store, StoreError, pool::Transaction};
-use crate::domain::{CheckName, Endpoint, PlatformId};
+use crate::domain::{CheckName, Endpoint, Kind, PlatformId};
 
 /// An official account and a mini program.
 pub type Pair = (String, String);
@@ -85,6 +85,8 @@ pub enum Grant {
     Unknown,
     /// The merchant took its authorization back.
     Withdrawn,
+    /// An official account: no check reads a phone of it.
+    NoMiniProgram,
     /// The phone was never read.
     NotRead,
     /// A phone is bound.
@@ -260,7 +262,7 @@ impl Store {
     /// Nothing was granted.
     pub async fn grant_ask(&self, platform: PlatformId, appids: &[String]) -> Result<Vec<Grant>, StoreError> {
         let unique: Vec<&String> = appids.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let states: Vec<(String, bool, Option<String>)> = sqlx::query_as(include_str!("sql/ask_states.sql"))
+        let states: Vec<(String, String, bool, Option<String>)> = sqlx::query_as(include_str!("sql/ask_states.sql"))
             .bind(platform)
             .bind(&unique)
             .fetch_all(&self.pool)
@@ -270,15 +272,24 @@ impl Store {
             .bind(&unique)
             .fetch_all(&self.pool)
             .await?;
-        let states: HashMap<String, (bool, bool)> =
-            states.into_iter().map(|(appid, withdrawn, phone)| (appid, (withdrawn, phone.is_some()))).collect();
+        let official_account: &str = Kind::OfficialAccount.into();
+        let states: HashMap<String, Grant> = states
+            .into_iter()
+            .map(|(appid, kind, withdrawn, phone)| {
+                let why_not = match phone {
+                    _ if withdrawn => Grant::Withdrawn,
+                    _ if kind == official_account => Grant::NoMiniProgram,
+                    Some(_) => Grant::NotMissing,
+                    None => Grant::NotRead,
+                };
+                (appid, why_not)
+            })
+            .collect();
         let granted: HashMap<String, bool> = granted.into_iter().collect();
         let answer = |appid: &String| match (granted.get(appid), states.get(appid)) {
             (Some(woken), _) => Grant::Granted { woken: *woken },
+            (None, Some(why_not)) => *why_not,
             (None, None) => Grant::Unknown,
-            (None, Some((true, _))) => Grant::Withdrawn,
-            (None, Some((false, false))) => Grant::NotRead,
-            (None, Some((false, true))) => Grant::NotMissing,
         };
         Ok(appids.iter().map(answer).collect())
     }

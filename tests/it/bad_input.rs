@@ -90,6 +90,12 @@ async fn a_quote_that_its_line_does_not_close_is_named_and_nobody_behind_it_is_s
     }
     let header = format!("appid,\"nickname\n{first},foo\n");
     assert_refused(&world, &import, &header, &["line 1: a quote opens here"]).await;
+    for (header, words) in [
+        ("appid,kind,kind", "names the column kind twice"),
+        ("appid,nick_name,authorizer_appid", "names the column appid twice"),
+    ] {
+        assert_refused(&world, &import, &format!("{header}\n{first},,\n"), &[words, "leave one of them out"]).await;
+    }
     let (account, program) = (Plan::official_account(0), Plan::mini_program(0));
     let pairs = format!("{account},{program}\n{account},\"{program}\n{account},{program}\n");
     let words = ["line 2: a list holds appids without quotes"];

@@ -1,6 +1,6 @@
 -- ask_states.sql: what stands in the way of granting one more ask.
 -- $1 platform, $2 appids
-select m.appid, m.withdrawn_at is not null as withdrawn, p.state
+select m.appid, m.kind, m.withdrawn_at is not null as withdrawn, p.state
   from merchant m
   left join phone p
     on p.platform_id = m.platform_id

@@ -101,7 +101,7 @@ async fn one_more_ask_wakes_only_an_ask_that_slept_at_its_maximum() {
         Grant::Granted { woken: false },
         Grant::NotMissing,
         Grant::Withdrawn,
-        Grant::NotRead,
+        Grant::NoMiniProgram,
         Grant::Unknown,
         woken,
     ];
