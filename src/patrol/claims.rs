@@ -37,7 +37,7 @@ type Group = Arc<OwnedSemaphorePermit>;
 
 /// A limited lane claims so much time's worth of calls ahead. Enough for a claim that takes its time, and little enough that
 /// the claims of a process that dies, and the queues they fall in behind, are worked off within seconds of their leases' end.
-const AHEAD: Duration = Duration::from_millis(1_500);
+const AHEAD: Duration = Duration::from_millis(1_400);
 
 /// How many claims of an endpoint may be under way: what its limit admits in [`AHEAD`], and never more than in a third of
 /// the lease.
