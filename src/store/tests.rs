@@ -28,7 +28,11 @@ use sqlx::{AssertSqlSafe, Executor as _, PgPool, SqlSafeStr as _};
 use super::testing::TestDatabase;
 use crate::{
     domain::{CheckName, PlatformId, link::Patience},
-    store::{Store, record::RecordContext},
+    store::{
+        Store,
+        claim::{ClaimWish, Losses},
+        record::RecordContext,
+    },
 };
 
 /// Says several statements that only a test says.
@@ -37,6 +41,20 @@ async fn say(pool: &PgPool, statements: &'static str) {
     sqlx::query("set search_path to wxpatrol_data").execute(&mut *connection).await.unwrap();
     sqlx::raw_sql(statements).execute(&mut *connection).await.unwrap();
     sqlx::query("reset search_path").execute(&mut *connection).await.unwrap();
+}
+
+/// A claim of all merchants of the first platform, for a minute.
+fn claim_of(check: CheckName, items_max: u32) -> ClaimWish<'static> {
+    ClaimWish {
+        platform: 1,
+        check,
+        gate: None,
+        items_max,
+        merchants: None,
+        lease: Duration::from_secs(60),
+        losses: Losses::OnceAtMost,
+        merchant_interval: Duration::ZERO,
+    }
 }
 
 /// One platform with two mini programs, an official account and an open wish.

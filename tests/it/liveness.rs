@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use wxpatrol::{
     domain::{CheckName, link::Patience},
-    patrol::Until,
+    patrol::{Patrol, Until},
     store::{
         Store,
         claim::{Claim, ClaimWish, DueSuspects, Losses},
@@ -194,6 +194,16 @@ async fn refuse_claims(world: &World) {
     .unwrap();
 }
 
+/// Minutes of Postgres's clock, in each of which the engine looks for work.
+async fn half_an_hour(world: &World, patrol: &Patrol) {
+    for _ in 0..30 {
+        world.database.advance(Duration::from_secs(60)).await;
+        let told = patrol.looked();
+        patrol.look();
+        until("the board was looked up", async || patrol.looked() > told).await;
+    }
+}
+
 #[tokio::test]
 async fn a_process_that_can_not_claim_for_minutes_while_work_is_due_ends_itself() {
     let world = planned(3).await;
@@ -202,17 +212,9 @@ async fn a_process_that_can_not_claim_for_minutes_while_work_is_due_ends_itself(
     let ready = app.ready().await.unwrap();
     app.store.open_run(ready.platform.id, &wish(&[CheckName::Phone])).await.unwrap();
     let patrol = app.patrol(&ready, true);
-    let minutes = async {
-        for _ in 0..30 {
-            world.database.advance(Duration::from_secs(60)).await;
-            let told = patrol.looked();
-            patrol.look();
-            until("the board was looked up", async || patrol.looked() > told).await;
-        }
-    };
     let ended = tokio::select! {
         ended = patrol.work(Until::Stopped) => ended,
-        () = minutes => panic!("it goes on after half an hour"),
+        () = half_an_hour(&world, &patrol) => panic!("it goes on after half an hour"),
     };
     let said = ended.unwrap_err().to_string();
     assert!(said.contains("nothing could be claimed or recorded") && said.contains("start it again"), "{said}");
@@ -236,17 +238,9 @@ async fn a_process_whose_check_is_paused_waits_and_does_not_end_itself() {
     let patrol = app.patrol(&ready, true);
     let work = patrol.work(Until::Stopped);
     tokio::pin!(work);
-    let minutes = async {
-        for _ in 0..30 {
-            world.database.advance(Duration::from_secs(60)).await;
-            let told = patrol.looked();
-            patrol.look();
-            until("the board was looked up", async || patrol.looked() > told).await;
-        }
-    };
     tokio::select! {
         ended = &mut work => panic!("the engine ended: {ended:?}"),
-        () = minutes => {}
+        () = half_an_hour(&world, &patrol) => {}
     }
     patrol.stop();
     work.await.unwrap();

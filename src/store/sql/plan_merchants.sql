@@ -79,12 +79,10 @@ with moment as materialized (
   select w.platform_id, w.official_account, w.mini_program
     from stale s
     join wish w on w.platform_id = s.platform_id and w.official_account = s.appid
-   where not w.plan_stale
    union
   select w.platform_id, w.official_account, w.mini_program
     from stale s
     join wish w on w.platform_id = s.platform_id and w.mini_program = s.appid
-   where not w.plan_stale
 ), wishes as (
   update wish w
      set plan_stale = true

@@ -187,16 +187,8 @@ impl Workshop {
     }
 
     async fn claim(&self, process: usize, items_max: u32, losses: Losses, behind: Option<&QueuePlace>) -> Claimed {
-        let wish = ClaimWish {
-            platform: self.still.platform,
-            check: CheckName::Phone,
-            gate: None,
-            items_max,
-            merchants: None,
-            lease: LEASE,
-            losses,
-            merchant_interval: Duration::ZERO,
-        };
+        let wish =
+            ClaimWish { platform: self.still.platform, lease: LEASE, losses, ..claim_of(CheckName::Phone, items_max) };
         self.stores[process].claim_behind(wish, behind).await.unwrap()
     }
 

@@ -17,10 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Callback, Finding, Outcome, Settled, callback::CanonicalConfig, link::Patience, outcome::PhoneState},
-    store::{
-        claim::{ClaimWish, Losses},
-        record::RecordContext,
-    },
+    store::{claim::ClaimWish, record::RecordContext},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -128,16 +125,7 @@ impl Desk {
     /// Claims everybody's item and records what was read of these; the others go back.
     async fn read(&self, check: CheckName, readings: &BTreeMap<&str, Finding>) {
         let store = &self.still.database.store;
-        let wish = ClaimWish {
-            platform: self.still.platform,
-            check,
-            gate: None,
-            items_max: 10,
-            merchants: None,
-            lease: LEASE,
-            losses: Losses::OnceAtMost,
-            merchant_interval: Duration::ZERO,
-        };
+        let wish = ClaimWish { platform: self.still.platform, lease: LEASE, ..claim_of(check, 10) };
         let claims = store.claim(wish).await.unwrap();
         assert_eq!(claims.len(), MERCHANTS.len());
         let settled: Vec<Settled> = claims

@@ -8,7 +8,7 @@ use strum::VariantArray as _;
 use super::*;
 use crate::{
     domain::{Finding, ItemKey, Outcome, Settled, outcome::PhoneState},
-    store::claim::{Claim, ClaimWish, Losses},
+    store::claim::Claim,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -27,17 +27,7 @@ async fn merchants(count: i32) -> TestDatabase {
 }
 
 async fn claimed(store: &Store, check: CheckName, items_max: u32) -> Vec<Claim> {
-    let wish = ClaimWish {
-        platform: 1,
-        check,
-        gate: None,
-        items_max,
-        merchants: None,
-        lease: LEASE,
-        losses: Losses::OnceAtMost,
-        merchant_interval: Duration::ZERO,
-    };
-    store.claim(wish).await.unwrap()
+    store.claim(claim_of(check, items_max)).await.unwrap()
 }
 
 const CONTEXT: RecordContext = RecordContext { platform: 1, run: None, patience: Patience(LEASE) };

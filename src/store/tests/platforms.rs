@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     domain::{Endpoint, ports::TokenVault as _},
     store::{
-        claim::{ClaimWish, Losses},
+        claim::ClaimWish,
         merchants::MerchantRow,
         platforms::{PlatformChange, PlatformKept, PlatformRow},
         views::{ViewRows, ViewWish},
@@ -198,16 +198,7 @@ async fn what_a_platform_lacks_stands_in_attention_and_nothing_of_one_that_is_di
 async fn a_process_gives_back_the_leases_of_one_platform_and_keeps_those_of_another() {
     let database = two().await;
     let claim = async |platform| {
-        let wish = ClaimWish {
-            platform,
-            check: CheckName::Phone,
-            gate: None,
-            losses: Losses::OnceAtMost,
-            merchant_interval: std::time::Duration::ZERO,
-            items_max: 10,
-            merchants: None,
-            lease: std::time::Duration::from_secs(60),
-        };
+        let wish = ClaimWish { platform, ..claim_of(CheckName::Phone, 10) };
         database.store.claim(wish).await.unwrap().len()
     };
     assert_eq!((claim(1).await, claim(2).await), (1, 1));

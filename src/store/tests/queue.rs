@@ -3,22 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    domain::CheckName,
-    store::claim::{ClaimWish, Losses},
-};
+use crate::{domain::CheckName, store::claim::ClaimWish};
 
 fn wish(items_max: u32) -> ClaimWish<'static> {
-    ClaimWish {
-        platform: 1,
-        check: CheckName::Phone,
-        gate: None,
-        items_max,
-        merchants: None,
-        lease: Duration::from_secs(60),
-        losses: Losses::OnceAtMost,
-        merchant_interval: Duration::ZERO,
-    }
+    claim_of(CheckName::Phone, items_max)
 }
 
 /// So many merchants whose phones are due: the later ones first, two of them at each instant.

@@ -13,7 +13,7 @@ use crate::{
         outcome::{CallRecord, PhoneState},
     },
     store::{
-        claim::{Claim, ClaimWish, Losses},
+        claim::Claim,
         merchant_list::Given,
         merchants::MerchantRow,
         runs::{CoverageRow, RunState, RunWish},
@@ -190,11 +190,14 @@ async fn what_asks_for_due_items_reads_none_of_those_that_are_not() {
     let mut session = database.pool.acquire().await.unwrap();
     session.execute("set search_path to wxpatrol_data").await.unwrap();
     let nobody: Option<Vec<String>> = None;
-    let unfinished = pages!(&mut *session, "run_unfinished.sql", 1, vec!["phone", "callback"], &nobody);
+    let unfinished = pages!(&mut *session, "run_unfinished.sql", 1, vec!["phone", "callback"]);
+    let of_one = pages!(&mut *session, "run_unfinished_of.sql", 1, vec!["phone", "callback"], vec!["wx000001"]);
     let suspects = pages!(&mut *session, "suspects.sql", 1, "phone", &nobody, 0.0);
     let returned = pages!(&mut *session, "leases_return.sql", uuid::Uuid::nil(), 1);
     session.execute("reset search_path").await.unwrap();
-    for (statement, pages) in [("unfinished", unfinished), ("suspects", suspects), ("return", returned)] {
+    for (statement, pages) in
+        [("unfinished", unfinished), ("of one", of_one), ("suspects", suspects), ("return", returned)]
+    {
         assert!(pages * 10 < all, "{statement}: {pages} pages, and {all} of the table");
     }
 }
@@ -251,17 +254,7 @@ fn waiting(store: &Store, claim: &Claim) -> Settled {
 
 /// A claim of this check, its leases prolonged, and its record.
 async fn recorded(store: &Store, check: CheckName, items_max: u32, settled: impl Fn(&Store, &Claim) -> Settled) {
-    let wish = ClaimWish {
-        platform: 1,
-        check,
-        gate: None,
-        items_max,
-        merchants: None,
-        lease: Duration::from_secs(60),
-        losses: Losses::OnceAtMost,
-        merchant_interval: Duration::ZERO,
-    };
-    let claims = store.claim(wish).await.unwrap();
+    let claims = store.claim(claim_of(check, items_max)).await.unwrap();
     let leases = claims.iter().map(|claim| std::sync::Arc::clone(&claim.lease)).collect();
     assert_eq!(store.prolong(1, leases, Duration::from_secs(60)).await.unwrap(), claims.len());
     let batch: Vec<Settled> = claims.iter().map(|claim| settled(store, claim)).collect();
@@ -288,27 +281,55 @@ async fn what_was_just_imported_is_recorded_by_key_and_by_no_plan_of_a_time_when
     for _ in 0..7 {
         phones_missing(&database.store, 50).await;
     }
-    gone(&database).await;
-    let read = "select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = 'item'";
-    let read = number(&database.pool, read).await;
     // 350 phones, each looked up by its claim, its lease and its record, and 350 asks; going through all just once: 60 000.
-    assert!(read < 5_000, "{read} items were read");
+    assert_read(database, &[("item", 5_000)]).await;
+}
+
+/// So many official accounts and as many mini programs, each wanted with one of them. Nobody analyzes anything.
+async fn imported_pairs(count: i32) -> TestDatabase {
+    let database = TestDatabase::new().await;
+    let mut import = database.pool.begin().await.unwrap();
+    sqlx::raw_sql(
+        "set local search_path to wxpatrol_data;
+         set local session_replication_role = replica;
+         insert into platform (component_appid) values ('wxcomponent')",
+    )
+    .execute(&mut *import)
+    .await
+    .unwrap();
+    for rows in [
+        "insert into merchant (platform_id, appid, kind)
+         select 1, w || to_char(n, 'FM000000'), case w when 'wo' then 'official_account' else 'mini_program' end
+           from generate_series(1, $1) n, unnest(array['wo', 'wy']) w",
+        "insert into wish (platform_id, official_account, mini_program)
+         select 1, 'wo' || to_char(n, 'FM000000'), 'wy' || to_char(n, 'FM000000') from generate_series(1, $1) n",
+    ] {
+        sqlx::query(rows).bind(count).execute(&mut *import).await.unwrap();
+    }
+    import.commit().await.unwrap();
+    database
+}
+
+/// Of each of these tables fewer rows were read in all.
+async fn assert_read(database: TestDatabase, tables: &[(&str, i64)]) {
+    gone(&database).await;
+    for (table, most) in tables {
+        let read: i64 =
+            sqlx::query_scalar("select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = $1")
+                .bind(table)
+                .fetch_one(&database.pool)
+                .await
+                .unwrap();
+        assert!(read < *most, "{read} rows of {table} were read");
+    }
 }
 
 #[tokio::test]
 async fn what_was_just_imported_is_closed_linked_and_informed_by_key() {
-    let database = TestDatabase::new().await;
-    // As many official accounts as mini programs, each wanted with one of them; nobody analyzes anything.
+    let database = imported_pairs(10_000).await;
     say(
         &database.pool,
-        "insert into platform (component_appid) values ('wxcomponent');
-         set local session_replication_role = replica;
-         insert into merchant (platform_id, appid, kind)
-         select 1, w || to_char(n, 'FM000000'), case w when 'wo' then 'official_account' else 'mini_program' end
-           from generate_series(1, 10000) n, unnest(array['wo', 'wy']) w;
-         insert into wish (platform_id, official_account, mini_program)
-         select 1, 'wo' || to_char(n, 'FM000000'), 'wy' || to_char(n, 'FM000000') from generate_series(1, 10000) n;
-         insert into link (platform_id, official_account, mini_program, state, since)
+        "insert into link (platform_id, official_account, mini_program, state, since)
          select 1, official_account, mini_program, 'wanted', clock() from wish;
          insert into item (platform_id, appid, check_name, counterpart, due_at, due_since)
          select 1, appid, 'phone', '', clock(), clock() from merchant where appid like 'wy%'
@@ -326,36 +347,15 @@ async fn what_was_just_imported_is_closed_linked_and_informed_by_key() {
         let rows: Vec<MerchantRow> = (1..=50).map(|n| informed(50 * batch + n)).collect();
         database.store.keep_info(1, &rows, Given::default()).await.unwrap();
     }
-    gone(&database).await;
     // Of 350 phones and 350 official accounts; the import itself read all merchants and wishes once.
-    for (table, most) in [("item", 7_000), ("link", 3_000), ("merchant", 23_000), ("wish", 23_000)] {
-        let read = format!("select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = '{table}'");
-        let read = number(&database.pool, read.leak()).await;
-        assert!(read < most, "{read} rows of {table} were read");
-    }
+    assert_read(database, &[("item", 7_000), ("link", 3_000), ("merchant", 23_000), ("wish", 23_000)]).await;
 }
 
 #[tokio::test]
 async fn merchants_and_their_wishes_that_were_just_imported_are_planned_by_key() {
-    let database = TestDatabase::new().await;
-    say(
-        &database.pool,
-        "insert into platform (component_appid) values ('wxcomponent');
-         set local session_replication_role = replica;
-         insert into merchant (platform_id, appid, kind)
-         select 1, w || to_char(n, 'FM000000'), case w when 'wo' then 'official_account' else 'mini_program' end
-           from generate_series(1, 3000) n, unnest(array['wo', 'wy']) w;
-         insert into wish (platform_id, official_account, mini_program)
-         select 1, 'wo' || to_char(n, 'FM000000'), 'wy' || to_char(n, 'FM000000') from generate_series(1, 3000) n",
-    )
-    .await;
+    let database = imported_pairs(3_000).await;
     let planned = database.store.plan(CONTEXT, false).await.unwrap();
     assert_eq!((planned.merchants, planned.wishes), (6_000, 3_000));
-    gone(&database).await;
     // Each wish is looked up from both of its sides, planned and ended.
-    for (table, most) in [("wish", 30_000), ("merchant", 60_000), ("link", 12_000), ("item", 60_000)] {
-        let read = format!("select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = '{table}'");
-        let read = number(&database.pool, read.leak()).await;
-        assert!(read < most, "{read} rows of {table} were read");
-    }
+    assert_read(database, &[("wish", 30_000), ("merchant", 60_000), ("link", 12_000), ("item", 60_000)]).await;
 }

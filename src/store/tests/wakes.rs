@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::*;
 use crate::{
     domain::{Finding, Outcome, Settled, outcome::PhoneState},
-    store::claim::{Claim, ClaimWish, Losses},
+    store::claim::Claim,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -32,17 +32,7 @@ const ASKS: &str = "
 ";
 
 async fn phones(store: &Store) -> Vec<Claim> {
-    let wish = ClaimWish {
-        platform: 1,
-        check: CheckName::Phone,
-        gate: None,
-        items_max: 100,
-        merchants: None,
-        lease: LEASE,
-        losses: Losses::OnceAtMost,
-        merchant_interval: Duration::ZERO,
-    };
-    store.claim(wish).await.unwrap()
+    store.claim(claim_of(CheckName::Phone, 100)).await.unwrap()
 }
 
 fn read(store: &Store, claim: &Claim, state: PhoneState) -> Settled {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     domain::Class,
     store::{
-        claim::{ClaimWish, Losses},
+        claim::ClaimWish,
         limits::{QUESTIONS_A_DAY, QuotaSaid},
     },
 };
@@ -105,16 +105,7 @@ async fn what_a_dead_process_may_have_called_waits_for_the_merchant_s_limit_afte
     let (lease, minute) = (Duration::from_secs(60), Duration::from_secs(60));
     let other = database.another_store().await;
     for (check, gate) in [(CheckName::Callback, None), (CheckName::Ask, Some(CheckName::Phone))] {
-        let wish = ClaimWish {
-            platform,
-            check,
-            gate,
-            items_max: 9,
-            merchants: None,
-            lease,
-            losses: Losses::OnceAtMost,
-            merchant_interval: minute,
-        };
+        let wish = ClaimWish { platform, gate, lease, merchant_interval: minute, ..claim_of(check, 9) };
         say(&database.pool, "update item set due_at = clock(), outcome = null where appid = 'wxmini2'").await;
         assert_eq!(database.store.claim(wish).await.unwrap().len(), 1, "{check}");
         // It dies here. Its lease is over, the merchant's minute is not.
