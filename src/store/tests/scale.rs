@@ -329,7 +329,8 @@ async fn what_was_just_imported_is_closed_linked_and_informed_by_key() {
     let database = imported_pairs(10_000).await;
     say(
         &database.pool,
-        "insert into link (platform_id, official_account, mini_program, state, since)
+        "set local session_replication_role = replica;
+         insert into link (platform_id, official_account, mini_program, state, since)
          select 1, official_account, mini_program, 'wanted', clock() from wish;
          insert into item (platform_id, appid, check_name, counterpart, due_at, due_since)
          select 1, appid, 'phone', '', clock(), clock() from merchant where appid like 'wy%'
