@@ -167,15 +167,37 @@ pub async fn limit(world: &World, quick: bool) -> Result<()> {
     println!("\nlimit: 200/s, {merchants} calls");
     let (wechat, _) = stage(world, merchants, "0s").await?;
     for processes in [1, 3] {
-        wechat.post("reset_counts", json!({})).await?;
         world.fresh_database().await?;
-        let settings = [("WXPATROL_LIMIT_CHECKMOBILE", "200/s")];
-        let all = (0..processes).map(|_| world.once(&wechat, &["phone"], &settings));
-        futures_util::future::try_join_all(all).await?;
-        let used = wechat.number("used_share?endpoint=checkmobile&per_second=200").await?;
-        let worst = wechat.number("worst_window?endpoint=checkmobile&seconds=1").await?;
-        println!("  {processes} processes: {:.1} % used, {worst} calls in the worst second", 100.0 * used);
+        at_200_a_second(world, &wechat, "phone", processes).await?;
     }
     println!("  targets: 97 % used, at most 205 in any second");
+    Ok(())
+}
+
+/// The same with messages to people: each is written down, and on the disk, before its call.
+pub async fn messages(world: &World, quick: bool) -> Result<()> {
+    let merchants = if quick { 2_000 } else { 5_000 };
+    println!("\nmessages: 200/s, {merchants} asks");
+    for processes in [1, 3] {
+        // Who was asked is not asked again within a day, so that each measurement has its own administrators.
+        let (wechat, _) = stage(world, merchants, "0s").await?;
+        world.fresh_database().await?;
+        world.nobody_has_a_phone().await?;
+        at_200_a_second(world, &wechat, "ask", processes).await?;
+    }
+    println!("  targets: as for the limit");
+    Ok(())
+}
+
+async fn at_200_a_second(world: &World, wechat: &Simulated, check: &str, processes: usize) -> Result<()> {
+    wechat.post("reset_counts", json!({})).await?;
+    let settings =
+        [("WXPATROL_LIMIT_CHECKMOBILE", "200/s"), ("WXPATROL_ASKS_PER_DAY", "unlimited"), ("WXPATROL_QUIET_HOURS", "")];
+    let checks = [check];
+    let all = (0..processes).map(|_| world.once(wechat, &checks, &settings));
+    futures_util::future::try_join_all(all).await?;
+    let used = wechat.number("used_share?endpoint=checkmobile&per_second=200").await?;
+    let worst = wechat.number("worst_window?endpoint=checkmobile&seconds=1").await?;
+    println!("  {processes} processes: {:.1} % used, {worst} calls in the worst second", 100.0 * used);
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! ```text
 //! cargo bench                                       all of it, about twenty minutes
 //! cargo bench -- throughput latency memory limit    some of it
+//! cargo bench -- messages                           a limit on messages to people
 //! cargo bench -- processes killed scale --million   several processes, and many merchants
 //! cargo bench -- --quick --rounds 3                 fewer merchants and rounds
 //! ```
@@ -37,6 +38,8 @@ enum Figure {
     Memory,
     /// How much of a limit is used, and whether any second passes it, with one process and with three.
     Limit,
+    /// The same with messages, each written down and on the disk before its call.
+    Messages,
     /// Whether two processes do nearly twice the work of one.
     Processes,
     /// What a killed process costs: the limit, and the time until its items are done.
@@ -83,6 +86,7 @@ fn main() -> Result<()> {
                 Figure::Latency => figures::latency(&world, flags.quick, flags.rounds).await?,
                 Figure::Memory => figures::memory(&world, flags.quick).await?,
                 Figure::Limit => figures::limit(&world, flags.quick).await?,
+                Figure::Messages => figures::messages(&world, flags.quick).await?,
                 Figure::Processes => several::twice(&world, flags.quick).await?,
                 Figure::Killed => several::killed(&world).await?,
                 Figure::Scale => {

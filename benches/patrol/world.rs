@@ -172,6 +172,21 @@ impl World {
         self.admin("checkpoint").await
     }
 
+    /// Everybody was read as missing a phone, and may be asked.
+    pub async fn nobody_has_a_phone(&self) -> Result<()> {
+        let mut connection = PgConnection::connect(&self.url()).await?;
+        sqlx::raw_sql(
+            "set search_path to wxpatrol_data;
+             insert into phone (platform_id, appid, state, since, read_at)
+             select platform_id, appid, 'missing', clock(), clock() from merchant;
+             update item set due_at = clock(), due_since = clock(), reason = null, outcome = null where check_name = 'ask';
+             analyze phone, item",
+        )
+        .execute(&mut connection)
+        .await?;
+        Ok(connection.close().await?)
+    }
+
     /// Runs `wxpatrol --once` on the fresh database and answers what it used.
     pub async fn once(&self, wechat: &Simulated, checks: &[&str], settings: &[(&str, &str)]) -> Result<Used> {
         let mut command = self.once_command(wechat, checks, settings);

@@ -162,6 +162,20 @@ impl CallError {
         }
     }
 
+    /// Whether nobody was called and nothing new went wrong: a token was waited for that another process is refreshing, or
+    /// that may not be refreshed yet after a failure that was told when it happened.
+    #[must_use]
+    pub fn only_waited(&self) -> bool {
+        matches!(
+            self,
+            Self::NoToken(
+                TokenFault::BeingRefreshed
+                    | TokenFault::CoolingDown { .. }
+                    | TokenFault::SlowedDown { errcode: None, .. }
+            )
+        )
+    }
+
     /// Whether WeChat said that this merchant's endpoint is to be left alone for a time. A refresh that was slowed down
     /// says nothing of the endpoint that the token was for, and the month's room for links of one principal (89016) or of
     /// others (89017) is used up for some pairs of the account only.

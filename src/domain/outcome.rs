@@ -199,7 +199,7 @@ pub struct CallRecord {
     pub rid: Option<String>,
     /// From the call to its answer.
     pub latency: Duration,
-    /// In words fit for a table, when the call failed.
+    /// In words fit for a table, when the call failed. `None`: it went well, or a token was only waited for.
     pub detail: Option<String>,
     /// WeChat said that this merchant's endpoint is to be left alone until then.
     pub closes_until: Option<DateTime<Utc>>,

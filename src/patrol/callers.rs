@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{Inner, claims::Way, step};
-use crate::domain::Settled;
+use crate::{domain::Settled, wechat::Permit};
 
 /// A claim that may be called for now.
 pub(super) struct Job {
@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub check: usize,
     /// The claim.
     pub way: Way,
+    /// The permit of a message, used when it is written down.
+    pub permit: Option<Permit>,
     /// Its slot: held until the outcome is handed on.
     pub slot: OwnedSemaphorePermit,
 }
@@ -38,9 +40,9 @@ pub(super) fn start(inner: &Arc<Inner>, settled: &mpsc::Sender<Settled>, tasks: 
 async fn call(inner: Arc<Inner>, waiting: Arc<Mutex<mpsc::Receiver<Job>>>, settled: mpsc::Sender<Settled>) {
     loop {
         let job = waiting.lock().await.recv().await;
-        let Some(Job { check, way, slot }) = job else { return };
+        let Some(Job { check, way, permit, slot }) = job else { return };
         // A bug that one merchant's answer brings out must not take a caller with it.
-        let step = AssertUnwindSafe(step::take(&inner, check, &way.claim)).catch_unwind();
+        let step = AssertUnwindSafe(step::take(&inner, check, &way.claim, permit)).catch_unwind();
         let outcome = step.await.unwrap_or_else(|_| step::broken(&inner, &way.claim));
         if settled.send(outcome).await.is_err() {
             inner.progress.over(way.claim.key.check);

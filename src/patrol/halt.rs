@@ -90,7 +90,7 @@ pub(super) async fn waiting(inner: &Inner) -> Result<Vec<OpenRun>, StoreError> {
     if !read(inner).await?.halted {
         return Ok(Vec::new());
     }
-    // What a run left that an older binary closed.
+    // A run that is not counted (a sync's) is closed without a follower.
     inner.store.follow_halted(inner.platform.id).await?;
     let on = inner.schedules.lock().expect("nobody panics while holding the list").clone();
     inner.store.waiting_runs(inner.platform.id, &on).await

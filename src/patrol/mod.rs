@@ -5,6 +5,7 @@
 //! lane     claims in batches, sees to tokens, paces, takes a slot              (two tasks for each check)
 //! callers  take the step of one claim after another                            (a task for each slot)
 //! step     intends, calls, judges and settles one claim
+//! intents  writes messages down before they are made, as many as wait          (whichever step comes first)
 //! recorder records settled claims in batches                                   (one task)
 //! learn    says and hears what limits hold, and asks WeChat about them         (one task)
 //! close    closes runs that have nothing left, with their coverage             (the board's task)
@@ -21,6 +22,7 @@ mod close;
 mod closures;
 mod dead_tokens;
 mod halt;
+mod intents;
 mod lane;
 mod learn;
 mod listed;
@@ -110,6 +112,8 @@ struct Inner {
     /// Checks that no run wants any more: their claims go back.
     unwanted: board::Unwanted,
     leases: beats::Leases,
+    asks: intents::Intents,
+    invites: intents::Intents,
     heard: learn::Heard,
     recovery: recovery::Recovery,
     /// The schedules that are on: their waiting runs lend the merchant by which a halted platform is tried.
@@ -152,6 +156,8 @@ impl Patrol {
             dead: dead_tokens::DeadTokens::default(),
             unwanted: board::Unwanted::default(),
             leases: beats::Leases::default(),
+            asks: intents::Intents::default(),
+            invites: intents::Intents::default(),
             heard: learn::Heard::default(),
             recovery: recovery::Recovery::default(),
             schedules: Mutex::default(),
@@ -279,10 +285,11 @@ impl Inner {
         RecordContext { platform: self.platform.id, run, patience: self.settings.patience }
     }
 
-    fn policy(&self, check: CheckName) -> Option<&MessagePolicy> {
+    /// What limits the messages of a check that messages people, and where they are written down.
+    fn purpose(&self, check: CheckName) -> Option<(&MessagePolicy, &intents::Intents)> {
         match check {
-            CheckName::Ask => Some(&self.settings.ask_policy),
-            CheckName::Invite => Some(&self.settings.invite_policy),
+            CheckName::Ask => Some((&self.settings.ask_policy, &self.asks)),
+            CheckName::Invite => Some((&self.settings.invite_policy, &self.invites)),
             CheckName::Phone | CheckName::Callback | CheckName::Links => None,
         }
     }

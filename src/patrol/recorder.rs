@@ -19,7 +19,7 @@ use tokio::{
 
 use super::Inner;
 use crate::{
-    domain::{CheckName, Outcome, Settled, check::DAILY},
+    domain::{CheckName, Outcome, Settled, check::DAILY, outcome::CallRecord},
     store::StoreError,
 };
 
@@ -137,10 +137,11 @@ async fn record(inner: &Inner, batch: Vec<Settled>) {
 /// The claim without what Postgres refuses.
 fn unstorable(inner: &Inner, settled: Settled) -> Settled {
     let due_at = inner.now() + chrono::TimeDelta::from_std(DAILY).unwrap_or_default();
+    let said = |_| "what WeChat said can not be stored".to_owned();
     Settled {
         finding: None,
         outcome: Outcome::Failed { due_at, reason: "unstorable".to_owned() },
-        call: settled.call.map(|call| crate::domain::outcome::CallRecord { rid: None, detail: None, ..call }),
+        call: settled.call.map(|call| CallRecord { rid: None, detail: call.detail.map(said), ..call }),
         ..settled
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         outcome::{CallRecord, IntentOutcome, InviteAnswer},
     },
     store::{claim::Claim, intend::Intended},
+    wechat::Permit,
 };
 
 /// A message that was written down.
@@ -36,15 +37,20 @@ pub(super) fn uncalled(claim: &Claim, outcome: Outcome) -> Settled {
     }
 }
 
-/// Takes the step. The caller holds the limit's permit and a slot.
+/// Takes the step. The caller holds a slot; a reading's permit is used already, that of a message is used here.
 ///
 /// The ways that few steps take are boxed: every caller holds room for its largest step as long as it lives.
-pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim) -> Settled {
+pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Option<Permit>) -> Settled {
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
         Ok(message) => message,
         Err(settled) => return *settled,
     };
+    if let (Some(Message { number, .. }), Some(permit)) = (message, permit)
+        && !Box::pin(in_time(inner, claim, permit)).await
+    {
+        return Settled { intent: Some((number, IntentOutcome::NotMade)), ..uncalled(claim, Outcome::Back) };
+    }
     let subject = Subject {
         counterpart: &claim.key.counterpart,
         notify_users: message.is_some_and(|message| message.notify_users),
@@ -170,31 +176,50 @@ pub(super) async fn failed(
 
 /// Writes a message down before it is made. `Ok(None)`: this check messages nobody. An error is the settled claim.
 async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Settled>> {
-    let Some(policy) = inner.policy(claim.key.check) else { return Ok(None) };
-    let outcome = match Box::pin(inner.store.intend(claim, policy, inner.step_max())).await {
-        Ok(Intended::Yes { number, notify_users, show_profile }) => {
+    let Some((policy, intents)) = inner.purpose(claim.key.check) else { return Ok(None) };
+    let outcome = match Box::pin(intents.write(inner, claim, policy)).await {
+        Some(Intended::Yes { number, notify_users, show_profile }) => {
             return Ok(Some(Message { number, notify_users, show_profile }));
         }
-        Ok(Intended::Unsettled) => {
+        Some(Intended::Unsettled) => {
             let outcome = Outcome::Skipped { due_at: None, reason: "answer_lost".to_owned() };
             let finding = Some(Finding::Invite(InviteAnswer::Unknown));
             return Err(Box::new(Settled { finding, ..uncalled(claim, outcome) }));
         }
-        Ok(Intended::LeaseLost) => Outcome::Back,
-        Ok(Intended::Refused(Permission::Later { reason, until })) => {
+        Some(Intended::LeaseLost) => Outcome::Back,
+        Some(Intended::Refused(Permission::Later { reason, until })) => {
             Outcome::Deferred { until, reason: reason.to_owned() }
         }
-        Ok(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Outcome::Back,
-        Ok(Intended::Refused(Permission::No { reason })) => {
+        Some(Intended::Refused(Permission::No { reason: "held" } | Permission::Granted)) => Outcome::Back,
+        Some(Intended::Refused(Permission::No { reason })) => {
             Outcome::Skipped { due_at: None, reason: reason.to_owned() }
         }
-        Err(error) => {
-            tracing::warn!(merchant.id = claim.key.appid, %error, "the intent could not be written; nobody is messaged");
+        None => {
             let due_at = inner.now() + TimeDelta::seconds(5);
             Outcome::Again { due_at, reason: "intent_not_written".to_owned(), attempt: false }
         }
     };
     Err(Box::new(uncalled(claim, outcome)))
+}
+
+/// Waits for the slot of a message that is written down; when that took longer than the slot waits, for another one. `false`:
+/// there is none in time, and nobody is called.
+async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit) -> bool {
+    loop {
+        permit.due().await;
+        if permit.still_good() {
+            return true;
+        }
+        let next = tokio::select! {
+            () = inner.stop.cancelled() => return false,
+            next = inner.wire.pace().permit(inner.platform.id, claim.key.check.endpoint()) => next,
+        };
+        let Ok(next) = next else { return false };
+        if inner.halted() || Instant::now() + inner.step_max() > claim.lease.until() {
+            return false;
+        }
+        permit = next;
+    }
 }
 
 fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {
@@ -212,7 +237,7 @@ fn record(error: Option<&CallError>, rid: Option<String>, latency: Duration) -> 
         errcode: error.and_then(CallError::errcode),
         rid: error.and_then(|error| error.rid().map(str::to_owned)).or(rid),
         latency,
-        detail: error.map(ToString::to_string),
+        detail: error.filter(|error| !error.only_waited()).map(ToString::to_string),
         closes_until: None,
     }
 }

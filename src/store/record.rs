@@ -230,7 +230,7 @@ impl Store {
         let failed: Vec<_> = applied
             .iter()
             .filter_map(|claim| claim.call.as_ref().map(|call| (*claim, call)))
-            .filter(|(_, call)| call.class != Class::Ok)
+            .filter(|(_, call)| call.detail.is_some())
             .collect();
         if failed.is_empty() {
             return Ok(());

@@ -4,6 +4,7 @@ mod claims;
 mod events;
 mod foreign;
 mod history;
+mod intents;
 mod keys;
 mod limits;
 mod listing;

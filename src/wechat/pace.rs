@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use self::lane::Lane;
 use self::slots::Leftover;
@@ -36,6 +36,9 @@ pub struct Permit {
 /// A slot on its way to a call.
 #[derive(Debug)]
 struct Slot {
+    /// Not before this, and
+    at: Instant,
+    /// no later than this.
     good_until: Instant,
     /// When the slice was granted that it is of.
     granted_at: Instant,
@@ -45,6 +48,13 @@ struct Slot {
 
 impl Permit {
     const UNLIMITED: Self = Self { slot: None };
+
+    /// Waits until the call may be made: at once, unless the permit was wanted ahead of its slot. May be repeated.
+    pub async fn due(&self) {
+        if let Some(slot) = &self.slot {
+            sleep_until(slot.at).await;
+        }
+    }
 
     /// Whether the call may still be made; it counts as made when so. A permit that is held too long would bunch calls that
     /// were spaced.
@@ -95,19 +105,21 @@ impl Pace {
     /// # Errors
     /// The endpoint is closed, and for how long.
     pub async fn permit(&self, platform: PlatformId, endpoint: Endpoint) -> Result<Permit, Closed> {
-        self.permit_before(platform, endpoint, 0).await
+        self.permit_ahead(platform, endpoint, 0, Duration::ZERO).await
     }
 
-    /// The same for a caller that knows how many more permits it wants right after this one: slices are as large as the
-    /// work is.
+    /// The same for a caller that knows how many more permits it wants right after this one (slices are as large as the
+    /// work is), and that has something to do for so long before its call: its permit comes that long `ahead` of its slot, or
+    /// as long as slots are known ahead, and [`Permit::due`] waits for the rest.
     ///
     /// # Errors
     /// As [`Self::permit`].
-    pub async fn permit_before(
+    pub async fn permit_ahead(
         &self,
         platform: PlatformId,
         endpoint: Endpoint,
         following: usize,
+        ahead: Duration,
     ) -> Result<Permit, Closed> {
         let lane = match self.config.get(&endpoint).copied().flatten() {
             Some(_) => self.lane(platform, endpoint),
@@ -117,7 +129,7 @@ impl Pace {
                 None => return Ok(Permit::UNLIMITED),
             },
         };
-        lane.permit(following).await
+        lane.permit(following, ahead).await
     }
 
     /// Counts what limits in shadow have seen and nobody has counted yet, and gives back what no call was made with. For an

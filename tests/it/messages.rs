@@ -30,6 +30,15 @@ async fn all_wanted(mini_programs: u32) -> World {
     world
 }
 
+/// Somebody takes from the day's cap, and takes long.
+async fn takes_from_the_cap_of_asks(world: &World) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut transaction = world.database.pool.begin().await.unwrap();
+    let day = "insert into wxpatrol_data.message_day (platform_id, purpose, day)
+               select 1, 'ask', (wxpatrol_data.clock() at time zone 'Asia/Shanghai')::date";
+    sqlx::query(day).execute(&mut *transaction).await.unwrap();
+    transaction
+}
+
 fn on_ask(errcode: i64, program: u32) -> Rule {
     Rule::new(Oddity::Errcode(errcode)).on(Endpoint::Checkmobile).of(Plan::mini_program(program))
 }
@@ -152,4 +161,43 @@ async fn an_ask_that_never_reached_wechat_is_sent_when_wechat_is_back() {
     world.pass(DAY).await;
     world.once_of(ASK).await.assert_complete();
     assert_eq!((world.wechat.readout().asks, world.wechat.readout().asks_of_one_merchant_max), (3, 1));
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_each_other_are_written_down_together() {
+    let world = nobody_has_a_phone(40).await;
+    let other = takes_from_the_cap_of_asks(&world).await;
+    let once = world.spawn(&["--once", "--check", "ask"]);
+    until("everybody is claimed, and one message waits for the day's row", async || {
+        let leased = "select count(*) from wxpatrol_data.item where leased_by is not null";
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        world.count(leased).await == 40 && world.count(waiting).await >= 1
+    })
+    .await;
+    other.rollback().await.unwrap();
+    let ended = once.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert_eq!(world.wechat.readout().asks, 40);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.intent where outcome = 'made'").await, 40);
+    let transactions = world.count("select count(distinct made_at) from wxpatrol_data.intent").await;
+    assert!(transactions <= 20, "{transactions} transactions for 40 messages");
+}
+
+#[tokio::test]
+async fn messages_whose_writing_took_long_are_not_sent_all_at_once() {
+    let world = nobody_has_a_phone(60).await.with("WXPATROL_LIMIT_CHECKMOBILE", "50/s");
+    world.wechat.reset_counts();
+    let other = takes_from_the_cap_of_asks(&world).await;
+    let once = world.spawn(&["--once", "--check", "ask"]);
+    let slots = "select coalesce(sum(used), 0)::bigint from wxpatrol_data.pace where endpoint = 'checkmobile'";
+    let used = world.count(slots).await;
+    until("half of the slots went by", async || world.count(slots).await >= used + 30).await;
+    assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 0, "somebody was asked before it was written down");
+    other.rollback().await.unwrap();
+    let ended = once.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert_eq!(world.wechat.readout().asks, 60);
+    let worst = world.wechat.worst_window(Endpoint::Checkmobile, Duration::from_millis(200));
+    assert!(worst <= 20, "{worst} calls in a fifth of a second, at 50/s");
 }

@@ -226,6 +226,11 @@ async fn two_processes_refresh_one_merchant_s_token_once() {
     let refreshes = world.wechat.refreshes();
     assert_eq!(refreshes.len(), 60);
     assert!(refreshes.values().all(|count| *count == 1), "{refreshes:?}");
+    // Who waited for the other one's refresh called nobody.
+    assert_eq!(
+        world.texts("select detail from wxpatrol.failures where detail like 'no token%'").await,
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]

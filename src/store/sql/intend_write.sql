@@ -1,4 +1,5 @@
--- intend_write.sql: the message is written down before it is made; the primary key keeps its number unique.
--- $1 platform, $2 purpose, $3 appid, $4 counterpart, $5 number, $6 now, $7 the call's length in seconds, $8 process
+-- intend_write.sql: messages are written down before they are made; the primary key keeps a number unique.
+-- $1 platform, $2 purpose, $3 now, $4 the call's length in seconds, $5 process, arrays: $6 appid, $7 counterpart, $8 number
 insert into intent (platform_id, purpose, appid, counterpart, number, made_at, deadline_at, process_id)
-values ($1, $2, $3, $4, $5, $6, $6::timestamptz + make_interval(secs => $7), $8)
+select $1, $2, s.appid, s.counterpart, s.number, $3, $3::timestamptz + make_interval(secs => $4), $5
+  from unnest($6::text[], $7::text[], $8::int[]) as s (appid, counterpart, number)

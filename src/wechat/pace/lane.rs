@@ -113,8 +113,8 @@ impl Lane {
         self.closures.send_modify(|closures| closures.here = closures.here.max(Some(until)));
     }
 
-    /// The next slot, in the order of asking; so many are wanted right after it.
-    pub(super) async fn permit(self: &Arc<Self>, following: usize) -> Result<Permit, Closed> {
+    /// The next slot, in the order of asking, so long ahead of its time; so many are wanted right after it.
+    pub(super) async fn permit(self: &Arc<Self>, following: usize, ahead: Duration) -> Result<Permit, Closed> {
         let mut closures = self.closures.subscribe();
         let work = async {
             let Some(limit) = self.limit else { return Ok(Permit::UNLIMITED) };
@@ -125,7 +125,7 @@ impl Lane {
             let _waiter = Waiter::new(&self.waiting);
             let mut slots = self.turn.lock().await;
             loop {
-                match slots.take(late_max(limit)).await {
+                match slots.take(late_max(limit), ahead).await {
                     Some(slot) => {
                         self.prefetch(limit, following, &mut slots);
                         return Ok(Permit { slot: Some(slot) });

@@ -87,8 +87,9 @@ impl Slots {
         }
     }
 
-    /// Waits for the next slot and takes it. `None`: no slots are left.
-    pub async fn take(&mut self, late_max: Duration) -> Option<Slot> {
+    /// Waits until so long ahead of the next slot, and takes it. `None`: no slots are left.
+    pub async fn take(&mut self, late_max: Duration, ahead: Duration) -> Option<Slot> {
+        let sleep_until_before = |at: Instant| sleep_until(at.checked_sub(ahead).unwrap_or(at));
         loop {
             let run = self.run.as_mut()?;
             if run.left == 0 {
@@ -98,27 +99,30 @@ impl Slots {
             }
             let (slot, granted_at) = (run.next, run.granted_at);
             let good_until = run.good_until.unwrap_or(slot + late_max);
-            let mut admitted = false;
+            let mut admitted_at = None;
             if Instant::now() <= good_until {
                 // Nothing is taken before the sleep is over: a waiter that is dropped meanwhile leaves the slot.
-                sleep_until(slot).await;
-                admitted = match self.governor.as_ref().map(|governor| governor.admit(slot)) {
-                    None | Some(Ok(())) => true,
+                sleep_until_before(slot).await;
+                admitted_at = match self.governor.as_ref().map(|governor| governor.admit(slot)) {
+                    None | Some(Ok(())) => Some(slot),
                     Some(Err(earliest)) if earliest <= good_until => {
-                        sleep_until(earliest).await;
+                        sleep_until_before(earliest).await;
                         // Only the holder of the turn asks the governor, so at its own instant it admits.
-                        self.governor.as_ref().is_none_or(|governor| governor.admit(earliest).is_ok())
+                        let admits = self.governor.as_ref().is_none_or(|governor| governor.admit(earliest).is_ok());
+                        admits.then_some(earliest)
                     }
                     // Far too soon: the shared row began anew. Such a slot must not take what the next one needs, or no
                     // slot of a slow rate would ever be in time.
-                    Some(Err(_)) => false,
+                    Some(Err(_)) => None,
                 };
             }
             run.left -= 1;
             run.next += run.interval;
-            if admitted && Instant::now() <= good_until {
+            if let Some(at) = admitted_at
+                && Instant::now() <= good_until
+            {
                 let leftover = Arc::clone(&self.leftover);
-                return Some(Slot { good_until, granted_at, leftover, called: AtomicBool::new(false) });
+                return Some(Slot { at, good_until, granted_at, leftover, called: AtomicBool::new(false) });
             }
             self.leftover.add(1, granted_at);
             self.appetite = (self.appetite / 2).max(1);
@@ -171,7 +175,7 @@ mod tests {
             leftover: Arc::default(),
         };
         // The second slot is in time for the governor; at the first one's own instant it would not be.
-        let slot = slots.take(interval / 2).await.expect("the second slot is used");
+        let slot = slots.take(interval / 2, Duration::ZERO).await.expect("the second slot is used");
         assert_eq!(slots.leftover.drain().slots, 1);
         assert_eq!(slot.good_until, now + interval / 8 + interval + interval / 2);
     }

@@ -203,12 +203,37 @@ async fn slots_that_nobody_calls_with_are_given_back() {
     let source = Row::new(1000.0, Duration::ZERO);
     let pace = pace("1000/s", &source);
     for n in 0..40 {
-        let permit = pace.permit_before(1, Endpoint::CheckMobile, 100).await.unwrap();
+        let permit = pace.permit_ahead(1, Endpoint::CheckMobile, 100, Duration::ZERO).await.unwrap();
         assert!(n % 2 == 0 || permit.still_good());
     }
     pace.settle().await;
     let (granted, unused) = (source.granted.load(Ordering::Relaxed), source.unused.load(Ordering::Relaxed));
     assert_eq!(granted - unused, 20, "{granted} were granted, {unused} came back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_take_time_to_prepare_are_spaced_as_those_that_take_none() {
+    let pace = pace("200/s", &Row::new(197.0, Duration::from_millis(4)));
+    let (arrived, end) = (Arc::new(Mutex::new(Vec::new())), Instant::now() + 3 * SECOND);
+    let mut preparing = tokio::task::JoinSet::new();
+    while Instant::now() < end {
+        let ahead = Duration::from_millis(80);
+        let permit = pace.permit_ahead(1, Endpoint::CheckMobile, 50, ahead).await.unwrap();
+        let (takes, arrived) = (rand::rng().random_range(Duration::ZERO..ahead), Arc::clone(&arrived));
+        preparing.spawn(async move {
+            tokio::time::sleep(takes).await;
+            permit.due().await;
+            if permit.still_good() {
+                arrived.lock().unwrap().push(Instant::now());
+            }
+        });
+    }
+    preparing.join_all().await;
+    let mut arrived = arrived.lock().unwrap().clone();
+    arrived.sort();
+    assert!(arrived.len() >= 3 * 197 - 20, "{}", arrived.len());
+    assert!(most_in(SECOND, &arrived) <= 199, "{}", most_in(SECOND, &arrived));
+    assert!(most_in(SECOND / 20, &arrived) <= 12, "{} in a twentieth", most_in(SECOND / 20, &arrived));
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,7 +311,7 @@ async fn an_unlimited_endpoint_asks_nobody() {
 async fn a_permit_goes_bad() {
     let permit = |good_until| {
         let (granted_at, leftover) = (Instant::now(), Arc::default());
-        Permit { slot: Some(Slot { good_until, granted_at, leftover, called: AtomicBool::new(false) }) }
+        Permit { slot: Some(Slot { at: granted_at, good_until, granted_at, leftover, called: AtomicBool::new(false) }) }
     };
     assert!(permit(Instant::now() + SECOND).still_good());
     assert!(!permit(Instant::now() - Duration::from_nanos(1)).still_good());
@@ -325,7 +350,7 @@ async fn a_caller_that_knows_what_follows_gets_it_in_one_slice() {
     let source = Row::new(1000.0, Duration::ZERO);
     let pace = pace("1000/s", &source);
     for following in (0..100).rev() {
-        let _permit = pace.permit_before(1, Endpoint::CheckMobile, following).await.unwrap();
+        let _permit = pace.permit_ahead(1, Endpoint::CheckMobile, following, Duration::ZERO).await.unwrap();
     }
     assert!(source.asked.load(Ordering::Relaxed) <= 2, "{} questions", source.asked.load(Ordering::Relaxed));
 }

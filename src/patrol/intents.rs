@@ -1,0 +1,60 @@
+//! Intents: messages are written down together, as many as wait, so that a purpose is not bound to one wait for the disk each.
+//!
+//! Whoever comes while nobody writes, writes: its own message, and those of all who came meanwhile.
+
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+use super::Inner;
+use crate::{
+    domain::message::MessagePolicy,
+    store::{
+        claim::Claim,
+        intend::{Intended, Leased},
+    },
+};
+
+/// The messages of one purpose that are about to be made: no more than there are slots.
+#[derive(Default)]
+pub(super) struct Intents {
+    waiting: Mutex<Vec<(Leased, oneshot::Sender<Intended>)>>,
+    /// Held while a batch is written.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Intents {
+    /// Writes a message down before it is made. `None`: Postgres did not say that it is written, and nobody may be messaged.
+    ///
+    /// May be dropped at any moment: what it was writing for others is then not written as far as they know.
+    pub(super) async fn write(&self, inner: &Inner, claim: &Claim, policy: &MessagePolicy) -> Option<Intended> {
+        let (answer, mut answered) = oneshot::channel();
+        self.waiting().push((Leased::of(claim), answer));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answered => return answer.ok(),
+                _turn = self.turn.lock() => self.write_waiting(inner, policy).await,
+            }
+        }
+    }
+
+    async fn write_waiting(&self, inner: &Inner, policy: &MessagePolicy) {
+        let (batch, answers): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.waiting()).into_iter().unzip();
+        match inner.store.intend(&batch, policy, inner.step_max()).await {
+            Ok(intended) => {
+                // Who has gone meanwhile has a message that counts as made, as after any call whose answer is lost.
+                for (answer, intended) in answers.into_iter().zip(intended) {
+                    answer.send(intended).ok();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(messages = batch.len(), %error, "intents could not be written; nobody is messaged");
+            }
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Leased, oneshot::Sender<Intended>)>> {
+        self.waiting.lock().expect("nobody panics while holding the list")
+    }
+}
