@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{App, AppError, Exit};
-use crate::store::identity::Identity;
 
 /// How often a process without an engine says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
@@ -53,12 +52,8 @@ impl App {
 
     /// After a restore or a fail-over the intents may be older than what was sent: messages wait for an operator.
     pub(super) async fn mind_the_identity(&self) {
-        match self.store.compare_identity().await {
-            Ok(Identity::Changed) => tracing::error!(
-                "the database was restored or failed over: ask and invite are held until `wxpatrol resume --check ask --check invite`"
-            ),
-            Ok(Identity::First | Identity::Same | Identity::Unreadable) => {}
-            Err(error) => tracing::warn!(%error, "the database's identity could not be compared"),
+        if let Err(error) = self.store.compare_identity().await {
+            tracing::warn!(%error, "the database's identity could not be compared");
         }
     }
 }

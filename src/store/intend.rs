@@ -117,6 +117,12 @@ impl Store {
         let purpose = Purpose { platform: first.key.platform, check: first.key.check };
         let mut transaction = self.begin_by_key().await?;
         sqlx::query(include_str!("sql/intend_durable.sql")).execute(&mut *transaction).await?;
+        // Since the last message Postgres may have failed over to a server that has not seen it.
+        if self.is_another(&mut transaction).await? {
+            transaction.rollback().await?;
+            self.compare_identity().await?;
+            return Ok(vec![Intended::Refused(Permission::No { reason: "held" }); batch.len()]);
+        }
         let mut candidates = self.candidates(&mut transaction, purpose, batch, call_max).await?;
         let mut allowed = Vec::with_capacity(candidates.len());
         for candidate in candidates.drain(..) {

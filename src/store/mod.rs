@@ -145,6 +145,7 @@ pub struct Store {
     lease: Duration,
     purpose: &'static str,
     clock: Arc<RwLock<ClockReading>>,
+    reach: Arc<identity::Reach>,
 }
 
 /// Postgres's clock at one moment of ours.
@@ -199,6 +200,7 @@ impl Store {
             lease: settings.lease,
             purpose: settings.purpose,
             clock: Arc::new(RwLock::new(ClockReading { postgres: Utc::now(), taken: Instant::now() })),
+            reach: Arc::default(),
         })
     }
 

@@ -201,3 +201,22 @@ async fn messages_whose_writing_took_long_are_not_sent_all_at_once() {
     let worst = world.wechat.worst_window(Endpoint::Checkmobile, Duration::from_millis(200));
     assert!(worst <= 20, "{worst} calls in a fifth of a second, at 50/s");
 }
+
+#[tokio::test]
+async fn a_worker_that_goes_on_through_a_fail_over_messages_nobody_before_an_operator_resumes() {
+    let world = nobody_has_a_phone(40).await.with("WXPATROL_LIMIT_CHECKMOBILE", "10/s");
+    let once = world.spawn(&["--once", "--check", "ask"]);
+    until("some are asked", async || world.wechat.readout().asks >= 5).await;
+    let promoted = "update wxpatrol_data.cluster_identity set timeline = timeline - 1";
+    sqlx::query(promoted).execute(&world.database.pool).await.unwrap();
+    let ended = once.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert!(ended.stderr.contains("the database was restored or failed over"), "{}", ended.stderr);
+    let asked = world.wechat.readout().asks;
+    assert!(asked < 20, "{asked} were asked");
+    let resumed = world.program(&["resume", "--check", "ask", "--check", "invite"]).await;
+    assert_eq!(resumed.code, Some(0), "{}", resumed.everything());
+    world.once_of(ASK).await.assert_complete();
+    let asks = world.wechat.readout();
+    assert_eq!((asks.asks, asks.asks_of_one_merchant_max), (40, 1));
+}

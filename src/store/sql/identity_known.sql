@@ -1,2 +1,2 @@
--- identity_known.sql: which Postgres this was, locked, so that one process notices the change.
-select system_identifier, timeline from cluster_identity for update
+-- identity_known.sql: which database this was when it was looked at last.
+select system_identifier, timeline, database_oid, intents_oid from cluster_identity

@@ -183,3 +183,20 @@ async fn an_invitation_is_written_with_what_its_wish_says_unless_an_earlier_one_
     assert_eq!(*of["wx0005"], Intended::Unsettled);
     assert_eq!(written(&database).await, ["wxoawx0001 1", "wxoawx0002 1", "wxoawx0005 1"]);
 }
+
+#[tokio::test]
+async fn nobody_is_messaged_on_a_database_that_is_another_than_before() {
+    let database = to_ask(3).await;
+    database.store.compare_identity().await.unwrap();
+    let claims = claimed(&database.store, CheckName::Ask, 3).await;
+    assert_eq!(yes(&database.store.intend(&leased(&claims[..1]), &POLICY, CALL_MAX).await.unwrap()), 1);
+    // Postgres fails over under a worker that goes on.
+    say(&database.pool, "update cluster_identity set timeline = timeline - 1").await;
+    let held = Intended::Refused(Permission::No { reason: "held" });
+    // The first sees it, the others meet the hold.
+    for _ in 0..2 {
+        let answers = database.store.intend(&leased(&claims[1..]), &POLICY, CALL_MAX).await.unwrap();
+        assert_eq!(answers, [held.clone(), held.clone()]);
+    }
+    assert_eq!(written(&database).await, ["wx0001 1"]);
+}
