@@ -94,10 +94,7 @@ impl Store {
 
     /// Whether the database that this connection leads to is another one than was seen last: whoever messages people asks
     /// on the connection on which it writes that down. A database that nobody has looked at yet is no other one.
-    pub(super) async fn is_another<'e>(
-        &self,
-        connection: &'e mut super::pool::Transaction,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn is_another(&self, connection: &mut super::pool::Transaction) -> Result<bool, StoreError> {
         let known: Option<Database> =
             sqlx::query_as(include_str!("sql/identity_known.sql")).fetch_optional(&mut **connection).await?;
         let Some(known) = known else { return Ok(false) };
@@ -162,8 +159,8 @@ mod tests {
     use crate::store::{operator::HoldTarget, testing::TestDatabase};
 
     async fn held(database: &TestDatabase) -> Vec<String> {
-        let platform = database.store.platform("wxcomponent").await.unwrap();
-        let holds = database.store.holds(platform).await.unwrap();
+        let platform = database.store.platform("wxcomponent").await.expect("Postgres answers");
+        let holds = database.store.holds(platform).await.expect("Postgres answers");
         assert!(holds.iter().all(|hold| hold.reason == HOLD_REASON && hold.until.is_none()));
         holds.into_iter().filter_map(|hold| hold.check_name).collect()
     }
