@@ -76,7 +76,7 @@ impl App {
             match wire.tokens().fresh(&platform, &appid, None).await {
                 Ok(_) => tracing::info!("the external token source answers"),
                 // It says so itself.
-                Err(CallError::NoToken(TokenFault::SourceSilent(_))) => {}
+                Err(CallError::NoToken(TokenFault::SourceSilent(_) | TokenFault::SourceResting { .. })) => {}
                 Err(error) => tracing::warn!(merchant.id = appid, %error, "the external token source gave no token"),
             }
         });

@@ -74,6 +74,15 @@ pub enum TokenFault {
     /// The external source of tokens gave no usable answer.
     #[error("{0}")]
     SourceSilent(String),
+    /// The external source of tokens gave nobody an answer lately, and was not asked, or once more in vain: nothing is the
+    /// merchant's fault.
+    #[error("the external source of tokens is left alone for a moment: {reason}")]
+    SourceResting {
+        /// Its last failure in a few words.
+        reason: String,
+        /// It has been silent for longer than it takes to restart.
+        over: bool,
+    },
     /// The external source of tokens knows none for this merchant, or says itself that it is over.
     #[error("{0}")]
     NotHandedOut(String),
@@ -128,6 +137,7 @@ impl CallError {
                 | TokenFault::CoolingDown { .. }
                 | TokenFault::NoComponent { .. }
                 | TokenFault::SourceSilent(_)
+                | TokenFault::SourceResting { .. }
                 | TokenFault::NotHandedOut(_) => Class::Transient,
                 TokenFault::SlowedDown { .. } => Class::QuotaMinute,
                 TokenFault::Refused { class, .. } => *class,
@@ -171,6 +181,7 @@ impl CallError {
             Self::NoToken(
                 TokenFault::BeingRefreshed
                     | TokenFault::CoolingDown { .. }
+                    | TokenFault::SourceResting { .. }
                     | TokenFault::SlowedDown { errcode: None, .. }
             )
         )

@@ -16,6 +16,11 @@ const SLOWED_MAX: u32 = 5;
 const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 /// An external source of tokens is asked again for a merchant after this, and a third of it later.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(900);
+/// Of a merchant whose source of tokens gives nobody an answer. Counted in a row with the times that it was slowed down
+/// (`record.sql`).
+const SOURCE_SILENT: &str = "token_source_silent";
+/// A source that is left alone is come back to so often, some twelve seconds apart.
+const RESTS_MAX: u32 = 20;
 /// Who lost its refresh token looks for itself after this, should no reading of the authorizer list wake it.
 const LIST_PATIENCE: Duration = Duration::from_secs(300);
 /// What only a person or an authorization can change is looked at again after this, should nobody tell us.
@@ -28,7 +33,7 @@ pub struct Tried {
     pub check: CheckName,
     /// Failed tries before this one.
     pub attempts: u32,
-    /// Times in a row that the item was slowed down before.
+    /// Times in a row that the item was slowed down before, or waited for a source of tokens.
     pub slowed: u32,
     /// Now.
     pub now: DateTime<Utc>,
@@ -145,9 +150,16 @@ fn settle_token_fault(fault: &TokenFault, tried: Tried) -> Option<Outcome> {
         }
         // The source may only be restarting. What it does not give is not the merchant's failure.
         TokenFault::SourceSilent(_) if tried.attempts + 1 < ATTEMPTS_MAX => {
-            Some(tried.again(ATTEMPTS_MAX, "token_source_silent"))
+            Some(tried.again(ATTEMPTS_MAX, SOURCE_SILENT))
         }
-        TokenFault::SourceSilent(_) => Some(tried.put_off(SOURCE_PATIENCE, "token_source_silent")),
+        // Scattered, so that others come first the next time: some merchants' failures are not to hide that it serves the rest.
+        TokenFault::SourceResting { over: false, .. } if tried.slowed < RESTS_MAX => {
+            let due_at = tried.scattered(tried.after(Duration::from_secs(2)), Duration::from_secs(20));
+            Some(Outcome::Again { due_at, reason: SOURCE_SILENT.to_owned(), attempt: false })
+        }
+        TokenFault::SourceSilent(_) | TokenFault::SourceResting { .. } => {
+            Some(tried.put_off(SOURCE_PATIENCE, SOURCE_SILENT))
+        }
         TokenFault::Dead(_) => Some(tried.put_off(SOURCE_PATIENCE, "external_token_dead")),
         TokenFault::NotHandedOut(_) => Some(tried.put_off(SOURCE_PATIENCE, "external_token_missing")),
         TokenFault::NoPlatformToken(_) => Some(tried.failed(Class::Bug.name())),
@@ -213,6 +225,19 @@ mod tests {
         ] {
             let outcome = settle(&CallError::NoToken(fault), tried(0, 0)).unwrap();
             assert_eq!((outcome.name(), outcome.reason()), (Some("deferred"), Some(reason)));
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_left_alone_costs_no_try_and_is_come_back_to_for_minutes_not_for_ever() {
+        let resting = |over| CallError::NoToken(TokenFault::SourceResting { reason: "it is away".to_owned(), over });
+        let outcome = |over, slowed| settle(&resting(over), tried(2, slowed)).unwrap();
+        for slowed in [0, RESTS_MAX - 1] {
+            assert_eq!(outcome(false, slowed).name(), Some("again"));
+            assert!(!outcome(false, slowed).counts(), "it was not tried");
+        }
+        for put_off in [outcome(false, RESTS_MAX), outcome(true, 0)] {
+            assert_eq!((put_off.name(), put_off.reason()), (Some("deferred"), Some("token_source_silent")));
         }
     }
 

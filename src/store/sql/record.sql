@@ -28,7 +28,8 @@ update item i
                           when s.outcome = 'again' then i.attempts + s.counts::int
                           else 0 end,
        slowed      = case when s.outcome is null then i.slowed
-                          when s.outcome = 'again' and s.class = 'quota_minute' then i.slowed + 1
+                          when s.outcome = 'again' and (s.class = 'quota_minute' or s.reason = 'token_source_silent')
+                               then i.slowed + 1
                           else 0 end,
        recorded_at = case when s.outcome is null then i.recorded_at else m.now end,
        done_at     = case when s.outcome = 'done' then m.now else i.done_at end,

@@ -1,7 +1,8 @@
 //! Tokens that an existing platform keeps: asked for when they are needed, and never refreshed here.
 //!
 //! Nothing of them is stored at rest. A few are remembered for a minute, so that the checks of one merchant ask once. A
-//! source that gives no answers is not asked for every merchant: after a row of failures it is left alone for moments.
+//! source that gives no answers is not asked for every merchant: after a row of failures it is left alone for moments, and
+//! who would have been asked about meanwhile has not been tried.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -26,7 +27,9 @@ const ASKED_AT_ONCE: usize = 16;
 /// Failures in a row after which the source, and not one merchant's answer, is taken for the trouble.
 const FAILURES: u32 = 8;
 /// How long it is then left alone.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
+pub(super) const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// A source that may only be restarting is waited for so long; after that nobody waits for it.
+pub(super) const RESTARTS_WITHIN: Duration = Duration::from_secs(240);
 
 const NO_PLATFORM_TOKEN: &str = "the platform's own token is not known: set WXPATROL_COMPONENT_TOKEN_URL beside \
                                  WXPATROL_TOKEN_URL, or WXPATROL_COMPONENT_TOKEN_SQL beside WXPATROL_TOKEN_SQL";
@@ -50,8 +53,21 @@ struct Remembered {
 /// How the source answered lately.
 #[derive(Default)]
 struct Health {
+    /// Failures in a row.
     failures: u32,
+    /// Those of them that came since it was left alone last.
+    since_left_alone: u32,
+    /// When the row began.
+    silent_since: Option<Instant>,
+    /// Until when it is left alone, and what it said last.
     left_alone: Option<(Instant, String)>,
+}
+
+impl Health {
+    fn resting(&self, reason: &str) -> TokenFault {
+        let over = self.silent_since.is_some_and(|since| since.elapsed() > RESTARTS_WITHIN);
+        TokenFault::SourceResting { reason: reason.to_owned(), over }
+    }
 }
 
 impl External {
@@ -79,7 +95,13 @@ impl External {
     ) -> Result<StoredToken, CallError> {
         match asked_for {
             Some(token) => Ok(token),
-            None => self.remembered_or_asked(platform, Holder::Merchant(appid.to_owned())).await,
+            None => {
+                let holder = Holder::Merchant(appid.to_owned());
+                match self.remembered(platform.id, &holder) {
+                    Some(token) => Ok(token),
+                    None => self.ask(platform, holder, true).await,
+                }
+            }
         }
     }
 
@@ -87,7 +109,10 @@ impl External {
         if !self.knows_the_platform() {
             return Err(no_token(TokenFault::NoPlatformToken(NO_PLATFORM_TOKEN.to_owned())));
         }
-        self.remembered_or_asked(platform, Holder::Component).await
+        match self.remembered(platform.id, &Holder::Component) {
+            Some(token) => Ok(token),
+            None => self.ask(platform, Holder::Component, false).await,
+        }
     }
 
     /// Asks once more; the refused token again is a dead one.
@@ -130,16 +155,9 @@ impl External {
         let known = self.remembered(platform.id, &holder).filter(|token| token.version != used.version);
         let token = match known {
             Some(token) => token,
-            None => self.ask(platform, holder).await?,
+            None => self.ask(platform, holder, false).await?,
         };
         if token.version == used.version { Err(self.dead(&whose)) } else { Ok(token) }
-    }
-
-    async fn remembered_or_asked(&self, platform: &Platform, holder: Holder) -> Result<StoredToken, CallError> {
-        match self.remembered(platform.id, &holder) {
-            Some(token) => Ok(token),
-            None => self.ask(platform, holder).await,
-        }
     }
 
     fn remembered(&self, platform: PlatformId, holder: &Holder) -> Option<StoredToken> {
@@ -171,14 +189,24 @@ impl External {
     #[cfg(test)]
     pub(super) fn pass(&self, time: Duration) {
         lock(&self.remembered).values_mut().for_each(|entry| entry.until -= time);
-        lock(&self.health).left_alone.iter_mut().for_each(|(until, _)| *until -= time);
+        let mut health = lock(&self.health);
+        health.left_alone.iter_mut().for_each(|(until, _)| *until -= time);
+        health.silent_since.iter_mut().for_each(|since| *since -= time);
     }
 
-    async fn ask(&self, platform: &Platform, holder: Holder) -> Result<StoredToken, CallError> {
-        let _asked = self.asked.acquire().await.expect("nobody closes the semaphore");
-        if let Some(reason) = self.left_alone() {
-            return Err(no_token(TokenFault::SourceSilent(reason)));
-        }
+    /// Asks the source, after it was left alone: one who `waits` waits that long, once. So a source that is away is met by few
+    /// at a time, and the claims of all others are not written again and again.
+    async fn ask(&self, platform: &Platform, holder: Holder, mut waits: bool) -> Result<StoredToken, CallError> {
+        let _asked = loop {
+            let asked = self.asked.acquire().await.expect("nobody closes the semaphore");
+            let Some((until, fault)) = self.left_alone() else { break asked };
+            if !waits || matches!(fault, TokenFault::SourceResting { over: true, .. }) {
+                return Err(no_token(fault));
+            }
+            drop(asked);
+            waits = false;
+            tokio::time::sleep_until(until).await;
+        };
         let answer = match self.source.token(&platform.component_appid, &holder).await {
             Ok(answer) => answer,
             Err(fault) => return Err(self.failed(fault.0)),
@@ -199,19 +227,29 @@ impl External {
         Ok(token)
     }
 
-    fn left_alone(&self) -> Option<String> {
+    /// Until when the source is left alone, and what that means for whoever would ask.
+    fn left_alone(&self) -> Option<(Instant, TokenFault)> {
         let health = lock(&self.health);
         let (until, reason) = health.left_alone.as_ref()?;
-        (*until > Instant::now()).then(|| reason.clone())
+        (*until > Instant::now()).then(|| (*until, health.resting(reason)))
     }
 
     fn failed(&self, sentence: String) -> CallError {
         let mut health = lock(&self.health);
         health.failures = health.failures.saturating_add(1);
+        health.since_left_alone += 1;
+        health.silent_since.get_or_insert_with(Instant::now);
         let first = health.failures == 1;
-        if health.failures >= FAILURES {
+        if health.since_left_alone >= FAILURES {
+            health.since_left_alone = 0;
             health.left_alone = Some((Instant::now() + LEFT_ALONE, sentence.clone()));
         }
+        // In a long row it is the source's failure, and no merchant's try.
+        let fault = if health.failures < FAILURES {
+            TokenFault::SourceSilent(sentence.clone())
+        } else {
+            health.resting(&sentence)
+        };
         drop(health);
         // The first of a row is said, and then few: every merchant's outcome has the sentence as well.
         if first && self.silent.next().0 {
@@ -219,14 +257,11 @@ impl External {
         } else {
             tracing::debug!("{sentence}");
         }
-        no_token(TokenFault::SourceSilent(sentence))
+        no_token(fault)
     }
 
     fn answers(&self) {
-        let mut health = lock(&self.health);
-        let failures = std::mem::take(&mut health.failures);
-        health.left_alone = None;
-        drop(health);
+        let failures = std::mem::take(&mut *lock(&self.health)).failures;
         if failures >= FAILURES {
             tracing::info!(failures, "the external token source answers again");
         }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::super::fixture::{APPID, Plenty, Script, World};
 use super::super::{Answer, Reply, Request, Wire};
+use super::external::{LEFT_ALONE, RESTARTS_WITHIN};
 use super::*;
 use crate::domain::Endpoint::{
     ApiAuthorizerToken, ApiComponentToken, ApiGetAuthorizerInfo, ApiGetAuthorizerList, CheckMobile,
@@ -181,24 +182,48 @@ async fn a_token_that_is_over_by_its_keeper_s_own_word_or_unknown_is_not_tried()
 #[tokio::test]
 async fn a_source_that_fails_in_a_row_is_left_alone_for_moments_and_one_failure_hurts_one_merchant() {
     let world = Foreign::new(false).await;
+    tokio::time::pause();
     world.says([away()]);
     assert!(matches!(fault(world.fresh("wx1").await.err()), TokenFault::SourceSilent(_)));
     assert!(world.fresh("wx2").await.is_ok(), "the next merchant is asked for");
     world.says((0..100).map(|_| away()));
-    for n in 0..50 {
-        let silent = fault(world.fresh(&format!("wxm{n}")).await.err());
-        assert_eq!(silent, TokenFault::SourceSilent("the external token source is away".to_owned()));
-    }
-    assert_eq!(world.asked(), 2 + 8);
-    world.pass(6);
-    assert!(world.fresh("wx3").await.is_err());
-    assert!(world.fresh("wx4").await.is_err());
-    assert_eq!(world.asked(), 2 + 9, "one try, then alone again");
+    let appids: Vec<String> = (0..50).map(|n| format!("wxm{n}")).collect();
+    let began = Instant::now();
+    let answers = futures_util::future::join_all(appids.iter().map(|appid| world.fresh(appid))).await;
+    // Eight are asked for; the others wait, of them eight are asked for again, and nobody waits twice.
+    assert!((LEFT_ALONE..2 * LEFT_ALONE).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert_eq!(world.asked(), 2 + 2 * 8);
+    let tried = answers.into_iter().map(|answer| fault(answer.err()));
+    let tried =
+        tried.filter(|fault| *fault == TokenFault::SourceSilent("the external token source is away".to_owned()));
+    assert_eq!(tried.count(), 7, "in a longer row it is the source that failed");
     lock(&world.source.next).clear();
-    world.pass(6);
     for n in 0..20 {
         assert!(world.fresh(&format!("wxm{n}")).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_source_that_has_been_silent_for_longer_than_it_takes_to_restart() {
+    let world = Foreign::new(false).await;
+    tokio::time::pause();
+    world.says((0..1_000).map(|_| away()));
+    let began = Instant::now();
+    let over = |error| matches!(fault(error), TokenFault::SourceResting { over: true, .. });
+    while !over(world.fresh("wx1").await.err()) {}
+    let silent = began.elapsed();
+    assert!((RESTARTS_WITHIN..RESTARTS_WITHIN + 2 * LEFT_ALONE).contains(&silent), "{silent:?}");
+    assert!(world.asked() < 500, "{} questions", world.asked());
+    let began = Instant::now();
+    for n in 0..50 {
+        assert!(over(world.fresh(&format!("wxm{n}")).await.err()));
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    world.pass(6);
+    lock(&world.source.next).clear();
+    assert!(world.fresh("wx1").await.is_ok());
+    world.says([away()]);
+    assert!(matches!(fault(world.fresh("wx2").await.err()), TokenFault::SourceSilent(_)), "a new row begins");
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub enum Manner {
 struct Inner {
     wechat: Arc<simulate::World>,
     manner: Mutex<Manner>,
+    /// Of those for whom it answers in another manner.
+    manners: Mutex<BTreeMap<String, Manner>>,
     /// By path.
     kept: Mutex<BTreeMap<String, String>>,
     asked: Mutex<BTreeMap<String, u32>>,
@@ -69,6 +71,7 @@ impl Keeper {
         let inner = Arc::new(Inner {
             wechat: Arc::clone(&world.wechat),
             manner: Mutex::new(Manner::Well),
+            manners: Mutex::default(),
             kept: Mutex::default(),
             asked: Mutex::default(),
             strangers: AtomicU32::new(0),
@@ -91,6 +94,11 @@ impl Keeper {
 
     pub fn answers(&self, manner: Manner) {
         *self.inner.manner.lock().unwrap() = manner;
+    }
+
+    /// How it answers for one merchant alone.
+    pub fn answers_of(&self, appid: &str, manner: Manner) {
+        self.inner.manners.lock().unwrap().insert(appid.to_owned(), manner);
     }
 
     /// Gets new tokens for everybody when they are next asked for.
@@ -126,7 +134,8 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response<B
     let say = |status: u16, body: String| {
         Response::builder().status(StatusCode::from_u16(status).unwrap()).body(Body::from(body)).unwrap()
     };
-    let manner = *inner.manner.lock().unwrap();
+    let own = inner.manners.lock().unwrap().get(&holder).copied();
+    let manner = own.unwrap_or(*inner.manner.lock().unwrap());
     match manner {
         Manner::Well | Manner::WithoutRefreshing => {}
         Manner::Status(status) => return say(status, "planted-answer".to_owned()),
