@@ -28,6 +28,9 @@ const ASKED_AT_ONCE: usize = 16;
 const FAILURES: u32 = 8;
 /// How long it is then left alone.
 pub(super) const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// The same for one that has served somebody in the last half minute: it may fail for some merchants only.
+pub(super) const LEFT_ALONE_BRIEFLY: Duration = Duration::from_secs(1);
+const SERVED_LATELY: Duration = Duration::from_secs(30);
 /// A source that may only be restarting is waited for so long; after that nobody waits for it.
 pub(super) const RESTARTS_WITHIN: Duration = Duration::from_secs(240);
 
@@ -61,6 +64,8 @@ struct Health {
     silent_since: Option<Instant>,
     /// Until when it is left alone, and what it said last.
     left_alone: Option<(Instant, String)>,
+    /// When it last gave an answer.
+    served_at: Option<Instant>,
 }
 
 impl Health {
@@ -191,7 +196,8 @@ impl External {
         lock(&self.remembered).values_mut().for_each(|entry| entry.until -= time);
         let mut health = lock(&self.health);
         health.left_alone.iter_mut().for_each(|(until, _)| *until -= time);
-        health.silent_since.iter_mut().for_each(|since| *since -= time);
+        let Health { silent_since, served_at, .. } = &mut *health;
+        silent_since.iter_mut().chain(served_at).for_each(|at| *at -= time);
     }
 
     /// Asks the source, after it was left alone: one who `waits` waits that long, once. So a source that is away is met by few
@@ -242,7 +248,9 @@ impl External {
         let first = health.failures == 1;
         if health.since_left_alone >= FAILURES {
             health.since_left_alone = 0;
-            health.left_alone = Some((Instant::now() + LEFT_ALONE, sentence.clone()));
+            let served = health.served_at.is_some_and(|at| at.elapsed() < SERVED_LATELY);
+            let rest = if served { LEFT_ALONE_BRIEFLY } else { LEFT_ALONE };
+            health.left_alone = Some((Instant::now() + rest, sentence.clone()));
         }
         // In a long row it is the source's failure, and no merchant's try.
         let fault = if health.failures < FAILURES {
@@ -261,7 +269,8 @@ impl External {
     }
 
     fn answers(&self) {
-        let failures = std::mem::take(&mut *lock(&self.health)).failures;
+        let well = Health { served_at: Some(Instant::now()), ..Health::default() };
+        let failures = std::mem::replace(&mut *lock(&self.health), well).failures;
         if failures >= FAILURES {
             tracing::info!(failures, "the external token source answers again");
         }
