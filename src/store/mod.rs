@@ -100,7 +100,11 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Inconsistent(error.to_string())
             }
-            sqlx::Error::PoolTimedOut => Self::Postgres("no connection to Postgres came free in time".to_owned()),
+            sqlx::Error::PoolTimedOut => Self::Postgres(
+                "no connection to Postgres came free in time: all are busy, or Postgres refuses more; compare \
+                 WXPATROL_DB_CONNECTIONS_MAX with what it allows this role"
+                    .to_owned(),
+            ),
             sqlx::Error::Io(io) => Self::Postgres(format!("the connection to Postgres broke: {io}")),
             _ => Self::Postgres(error.to_string()),
         }
