@@ -8,7 +8,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Roster, Standing};
-use crate::patrol::Away;
+use crate::{patrol::Away, serving};
+
+/// How long a page that is being shown may take at the end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What the pages show.
 #[derive(Clone)]
@@ -44,11 +47,8 @@ pub(super) async fn serve(
                 upkeep.run_upkeep();
             }
         };
-        let serving = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
         tokio::select! {
-            served = serving => if let Err(error) = served {
-                tracing::error!(%error, "the status server ended");
-            },
+            () = serving::serve(listener, pages, stop, GRACE) => {}
             () = beat => {}
         }
     }))
