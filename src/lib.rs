@@ -17,6 +17,7 @@ pub mod ops;
 pub mod patrol;
 pub mod receiver;
 pub mod schedule;
+pub mod serving;
 pub mod store;
 pub mod telemetry;
 pub mod wechat;

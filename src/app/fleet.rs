@@ -186,7 +186,9 @@ impl Fleet {
                         self.posts.insert(post.member.row.id, post);
                         standing
                     }
-                    Err(AppError::Store(error @ (StoreError::Postgres(_) | StoreError::Collision(_)))) => {
+                    Err(AppError::Store(
+                        error @ (StoreError::Postgres(_) | StoreError::ReadOnly(_) | StoreError::Collision(_)),
+                    )) => {
                         return Err(error);
                     }
                     Err(error) => {

@@ -25,7 +25,11 @@ pub(super) fn describe() {
         Unit::Count,
         "Calls of today, of all processes, that a limit in shadow would have held back, by platform and endpoint"
     );
-    describe_gauge!("wxpatrol_database_away", Unit::Count, "1 while Postgres does not answer");
+    describe_gauge!(
+        "wxpatrol_database_away",
+        Unit::Count,
+        "1 while Postgres does not answer, or can not be written to"
+    );
     describe_gauge!(
         "wxpatrol_platform_halted",
         Unit::Count,

@@ -8,6 +8,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Roster, Standing};
+use crate::{patrol::Away, serving};
+
+/// How long a page that is being shown may take at the end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What the pages show.
 #[derive(Clone)]
@@ -43,11 +47,8 @@ pub(super) async fn serve(
                 upkeep.run_upkeep();
             }
         };
-        let serving = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
         tokio::select! {
-            served = serving => if let Err(error) = served {
-                tracing::error!(%error, "the status server ended");
-            },
+            () = serving::serve(listener, pages, stop, GRACE) => {}
             () = beat => {}
         }
     }))
@@ -60,8 +61,8 @@ async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
     let standings = shown.roster.standings();
-    if database_away(&standings) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "waits for Postgres\n".to_owned());
+    if let Some(away) = database_away(&standings) {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{away}\n"));
     }
     let stand: Vec<(&String, Result<String, String>)> =
         standings.iter().filter_map(|(platform, standing)| Some((platform, standing.works()?))).collect();
@@ -99,16 +100,17 @@ impl Standing {
     }
 }
 
-fn database_away(standings: &BTreeMap<String, Standing>) -> bool {
-    standings
-        .values()
-        .any(|standing| matches!(standing, Standing::Patrols(patrol) if patrol.progress().database_away()))
+fn database_away(standings: &BTreeMap<String, Standing>) -> Option<Away> {
+    standings.values().find_map(|standing| match standing {
+        Standing::Patrols(patrol) => patrol.progress().database_away(),
+        Standing::Waits(_) | Standing::Gone => None,
+    })
 }
 
 async fn rendered(State(shown): State<Shown>) -> String {
     let standings = shown.roster.standings();
     let number = |holds: bool| if holds { 1.0 } else { 0.0 };
-    metrics::gauge!("wxpatrol_database_away").set(number(database_away(&standings)));
+    metrics::gauge!("wxpatrol_database_away").set(number(database_away(&standings).is_some()));
     for (platform, standing) in &standings {
         let (under_way, halted) = match standing {
             Standing::Patrols(patrol) => (patrol.progress().under_way(), patrol.halted().is_some()),

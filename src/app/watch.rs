@@ -94,8 +94,8 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
         checks.iter().map(|check| format!("{} {}/{}", check.check, check.recorded, check.eligible)).collect();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     parts.push(format!("{:.0}/s", recorded as f64 / elapsed.as_secs_f64().max(0.001)));
-    if progress.database_away() {
-        parts.push("waits for Postgres".to_owned());
+    if let Some(away) = progress.database_away() {
+        parts.push(away.to_string());
     } else if let Some(what) = progress.waiting() {
         parts.push(format!("waits: {what}"));
     }

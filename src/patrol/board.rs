@@ -13,7 +13,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Inner, Until, close, halt, stuck::StuckWatch};
+use super::{Away, Inner, Until, close, halt, stuck::StuckWatch};
 use crate::{
     domain::CheckName,
     store::{
@@ -151,7 +151,7 @@ pub(super) enum Kept {
 /// Keeps the board until the work is over.
 pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until: Until) -> Kept {
     let mut stuck = StuckWatch::default();
-    let mut away_since: Option<Instant> = None;
+    let mut away: Option<(Away, Instant)> = None;
     let mut beat_at = Instant::now();
     loop {
         if beat_at <= Instant::now() {
@@ -161,15 +161,17 @@ pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until
         match look(inner, board, until).await {
             Ok(Some((state, reason))) => return Kept::Ended(state, reason),
             Ok(None) => {
-                if away_since.take().is_some() {
+                if away.take().is_some() {
                     tracing::info!("Postgres is back");
                 }
             }
             Err(error) => {
-                let since = *away_since.get_or_insert_with(|| {
-                    tracing::warn!(%error, "Postgres does not answer; the work goes on when it is back");
-                    Instant::now()
-                });
+                let how = how_away(&error);
+                if away.is_none_or(|(known, _)| known != how) {
+                    say_away(how, &error);
+                }
+                let since = away.map_or_else(Instant::now, |(_, since)| since);
+                away = Some((how, since));
                 // A person who waits for a run is told; an unattended process waits on.
                 if until != Until::Stopped && since.elapsed() > AWAY_MAX {
                     tracing::error!(%error, "Postgres stays away; another process or the next run goes on");
@@ -177,8 +179,8 @@ pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until
                 }
             }
         }
-        inner.progress.set_database_away(away_since.is_some());
-        if until == Until::Stopped && away_since.is_none() {
+        inner.progress.set_database_away(away.map(|(how, _)| how));
+        if until == Until::Stopped && away.is_none() {
             let now = board.borrow().clone();
             match stuck.look(inner, &now).await {
                 Ok(Some(quiet)) => return Kept::Stuck(quiet),
@@ -186,7 +188,7 @@ pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until
                 Err(error) => tracing::debug!(%error, "what could be claimed could not be looked up"),
             }
         }
-        if away_since.is_none() {
+        if away.is_none() {
             inner.progress.looked();
         }
         let next = Instant::now() + EVERY;
@@ -195,6 +197,25 @@ pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until
             () = inner.look.notified() => {}
             () = sleep_until(next) => {}
         }
+    }
+}
+
+fn how_away(error: &StoreError) -> Away {
+    match error {
+        StoreError::ReadOnly(_) => Away::ReadOnly,
+        StoreError::Postgres(_) | StoreError::Data(_) | StoreError::Collision(_) | StoreError::Inconsistent(_) => {
+            Away::Silent
+        }
+    }
+}
+
+fn say_away(how: Away, error: &StoreError) {
+    match how {
+        Away::Silent => tracing::warn!(%error, "Postgres does not answer; the work goes on when it is back"),
+        Away::ReadOnly => tracing::warn!(
+            %error,
+            "Postgres can be read and not written; the work goes on by itself when it can be written again"
+        ),
     }
 }
 
@@ -224,6 +245,8 @@ async fn look(
     until: Until,
 ) -> Result<Option<(RunState, Option<String>)>, StoreError> {
     let platform = inner.platform.id;
+    // What follows only reads while nothing is to be planned or closed: all would seem well where nothing can be done.
+    inner.store.check_writable().await?;
     let mut runs = inner.store.open_runs(platform).await?;
     for run in &mut runs {
         if !run.planned {

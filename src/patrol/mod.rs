@@ -56,7 +56,7 @@ use crate::{
     wechat::{Platform, Wire},
 };
 
-pub use progress::{CheckProgress, Progress};
+pub use progress::{Away, CheckProgress, Progress};
 
 /// What the engine is told by the configuration.
 #[derive(Debug, Clone)]

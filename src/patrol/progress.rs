@@ -1,6 +1,7 @@
 //! Counters of this process's work, for the progress line, `/readyz` and the metrics.
 
 use std::{
+    fmt,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,6 +24,24 @@ pub struct CheckProgress {
     pub recorded: u64,
 }
 
+/// How Postgres is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// It did not answer.
+    Silent,
+    /// It answered, and nothing can be written there.
+    ReadOnly,
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "waits for Postgres",
+            Self::ReadOnly => "waits for Postgres: nothing can be written there, it is a replica or read-only",
+        })
+    }
+}
+
 /// Counters; all of them only grow but `under_way`.
 #[derive(Default)]
 pub struct Progress {
@@ -32,7 +51,7 @@ pub struct Progress {
     under_way: [AtomicU64; 5],
     looks: AtomicU64,
     lost: AtomicU64,
-    database_away: AtomicBool,
+    database_away: Mutex<Option<Away>>,
     probing: AtomicBool,
     waits_for: Mutex<Option<String>>,
     last_claim: Mutex<Option<Instant>>,
@@ -113,14 +132,14 @@ impl Progress {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_database_away(&self, away: bool) {
-        self.database_away.store(away, Ordering::Relaxed);
+    pub(super) fn set_database_away(&self, away: Option<Away>) {
+        *self.database_away.lock().expect("nobody panics while holding the word") = away;
     }
 
-    /// Whether Postgres did not answer when it was last asked.
+    /// How Postgres was away when it was last asked; `None`: it answered, and can be written to.
     #[must_use]
-    pub fn database_away(&self) -> bool {
-        self.database_away.load(Ordering::Relaxed)
+    pub fn database_away(&self) -> Option<Away> {
+        *self.database_away.lock().expect("nobody panics while holding the word")
     }
 
     pub(super) fn set_probing(&self, probing: bool) {

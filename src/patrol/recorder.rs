@@ -88,6 +88,7 @@ async fn gather(inner: &Inner, shared: &Settlements) -> Option<Vec<Settled>> {
 async fn record(inner: &Inner, batch: Vec<Settled>) {
     let mut parts = vec![batch];
     let began = Instant::now();
+    let mut said = false;
     while let Some(mut part) = parts.pop() {
         match inner.store.record(inner.context(inner.progress.run()), &part).await {
             Ok(recorded) => {
@@ -126,7 +127,9 @@ async fn record(inner: &Inner, batch: Vec<Settled>) {
                     tracing::error!(%error, claims = part.len(), "results are lost; their items come due again");
                     continue;
                 }
-                tracing::warn!(%error, claims = part.len(), "recording waits for Postgres");
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!(%error, claims = part.len(), "recording waits for Postgres");
+                }
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 parts.push(part);
             }

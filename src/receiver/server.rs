@@ -24,11 +24,15 @@ use tokio_util::sync::CancellationToken;
 use super::{BODY_BYTES_MAX, Envelope, KeyRing, Refusal};
 use crate::{
     domain::event::News,
+    serving,
     store::{Store, StoreError, events::Taken},
 };
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a push that is being taken may take at the end: its body, and a moment to keep it. WeChat repeats one that got no
+/// answer.
+const GRACE: Duration = Duration::from_secs(15);
 /// A body that is too large is read on for so long, so that whoever sends it hears why it is refused.
 const DRAINED_BYTES_MAX: usize = 16 << 20;
 /// Pushes that are read and kept at once. WeChat sends a few a minute.
@@ -91,12 +95,7 @@ impl Receiver {
         let addr = listener.local_addr()?;
         tracing::info!(%addr, "the receiver of authorization events listens");
         let service = Router::new().fallback(answer).with_state(Arc::new(self));
-        let serving = async move {
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await {
-                tracing::error!(%error, "the receiver of authorization events ended");
-            }
-        };
-        Ok((addr, serving))
+        Ok((addr, serving::serve(listener, service, stop, GRACE)))
     }
 
     async fn take(&self, request: Request) -> Answer {

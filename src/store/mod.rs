@@ -55,10 +55,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{
-    ConnectOptions,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 pub use seal::{Sealer, SealingKey};
@@ -71,6 +68,9 @@ pub enum StoreError {
     /// Postgres could not be reached or refused; the run waits or ends.
     #[error("{0}")]
     Postgres(String),
+    /// Postgres answers, but nothing can be written there: it is a replica, or read-only. The run waits or ends.
+    #[error("nothing can be written to this Postgres: {0}")]
+    ReadOnly(String),
     /// Postgres refused the data itself, such as a NUL character in a text: a batch is halved until the bad row stands
     /// alone.
     #[error("Postgres refuses the data: {0}")]
@@ -91,6 +91,7 @@ impl From<sqlx::Error> for StoreError {
                 let code = database.code().unwrap_or_default();
                 let text = format!("{} (SQLSTATE {code})", database.message());
                 match code.get(..2) {
+                    _ if code == pool::READ_ONLY => Self::ReadOnly(text),
                     // 22: data exception; 23: integrity; 54: program limit exceeded.
                     Some("22" | "23" | "54") => Self::Data(text),
                     Some("40") => Self::Collision(text),
@@ -192,12 +193,8 @@ impl Store {
             }
         };
         sqlx::Connection::close(probe).await.ok();
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.connections_max)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(options);
         Ok(Self {
-            pool: Pool::new(pool, settings.answer_max),
+            pool: Pool::new(options, settings.connections_max, settings.answer_max),
             plain: Arc::new(plain),
             sealer,
             process_id: Uuid::now_v7(),
@@ -236,6 +233,18 @@ impl Store {
         let postgres: DateTime<Utc> = sqlx::query_scalar(include_str!("sql/clock.sql")).fetch_one(&self.pool).await?;
         self.keep_clock(postgres, asked);
         Ok(postgres)
+    }
+
+    /// Makes sure that Postgres can be written to. An address that was moved, or a fail-over, may lead to a replica for a
+    /// while, where everything can be read and all work stands still.
+    ///
+    /// # Errors
+    /// It can not, and why; or Postgres did not answer.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        let why: Option<String> = sqlx::query_scalar(include_str!("sql/read_only.sql")).fetch_one(&self.pool).await?;
+        let Some(why) = why else { return Ok(()) };
+        self.pool.found_read_only();
+        Err(StoreError::ReadOnly(why))
     }
 
     fn keep_clock(&self, postgres: DateTime<Utc>, taken: Instant) {

@@ -3,11 +3,15 @@
 //! A connection can be half open: the other end is gone, or something between is stuck, and nobody says so. A statement on
 //! it would wait for ever, and so would the look that the pool takes at each connection that comes back, with its place in
 //! the pool. Here every wait has an end; a connection that did not answer is thrown away, never used again.
+//!
+//! A session can also be one that only reads: opened while its Postgres was a replica, or read-only. It would stay so for as
+//! long as it lives, so none that may be such a one is used again.
 
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use futures_util::{
@@ -18,29 +22,80 @@ use futures_util::{
 use sqlx::{
     Describe, Either, Execute, Executor, PgPool, Postgres, SqlSafeStr, SqlStr,
     pool::PoolConnection,
-    postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
+/// What Postgres answers to a statement that wants to write where nothing can be written.
+pub(super) const READ_ONLY: &str = "25006";
 /// How long a connection that comes back to the pool may take to show that it still answers.
 const RETURN_MAX: Duration = Duration::from_secs(5);
+/// How long a connection to get out of the pool is waited for.
+const ACQUIRE_MAX: Duration = Duration::from_secs(5);
+/// A session that is no older than this is not replaced: a newer one would read only as well, and opening one costs Postgres a
+/// process.
+const REPLACED_MIN: Duration = Duration::from_secs(1);
+
+/// When a session was last found to be read-only. Those that were opened before then are suspects, all of them: what they
+/// were opened on is what that one was opened on.
+#[derive(Debug, Clone, Default)]
+struct ReadOnly {
+    found_at: Arc<Mutex<Option<Instant>>>,
+}
+
+impl ReadOnly {
+    fn found(&self) {
+        *self.found_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Looks for what Postgres says of a statement that wants to write.
+    fn note(&self, error: &sqlx::Error) {
+        if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == READ_ONLY) {
+            self.found();
+        }
+    }
+
+    /// Whether a session of this age is to be closed and not used again.
+    fn suspects(&self, age: Duration) -> bool {
+        let found_at = *self.found_at.lock().unwrap_or_else(PoisonError::into_inner);
+        age >= REPLACED_MIN && found_at.is_some_and(|found_at| age >= found_at.elapsed())
+    }
+}
 
 /// The pool of one process. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     inner: PgPool,
     answer_max: Duration,
+    read_only: ReadOnly,
 }
 
 impl Pool {
-    /// A pool whose statements may take this long to answer, and this long again between two rows.
-    pub(super) fn new(inner: PgPool, answer_max: Duration) -> Self {
-        Self { inner, answer_max }
+    /// A pool of so many connections, opened when they are wanted, whose statements may take this long to answer, and this
+    /// long again between two rows.
+    pub(super) fn new(options: PgConnectOptions, connections_max: u32, answer_max: Duration) -> Self {
+        let read_only = ReadOnly::default();
+        let found = read_only.clone();
+        let inner = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(ACQUIRE_MAX)
+            .before_acquire(move |_, session| {
+                let good = !found.suspects(session.age);
+                Box::pin(async move { Ok(good) })
+            })
+            .connect_lazy_with(options);
+        Self { inner, answer_max, read_only }
     }
 
     /// A connection, for several statements in a row.
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         let live = self.inner.acquire().await?;
-        Ok(Connection { live: Some(live), answer_max: self.answer_max, lost: false })
+        let read_only = self.read_only.clone();
+        Ok(Connection { live: Some(live), answer_max: self.answer_max, health: Health { lost: false, read_only } })
+    }
+
+    /// A session was found to be one that only reads: neither it nor any that is as old is used again.
+    pub(super) fn found_read_only(&self) {
+        self.read_only.found();
     }
 
     /// A connection whose statements may take any time: for migrations.
@@ -71,13 +126,19 @@ pub(super) struct Connection {
     /// `None` only while it is dropped.
     live: Option<PoolConnection<Postgres>>,
     answer_max: Duration,
+    health: Health,
+}
+
+/// What was learnt of a connection while it was used.
+struct Health {
     /// It did not answer in time.
     lost: bool,
+    read_only: ReadOnly,
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("lost", &self.lost).finish_non_exhaustive()
+        f.debug_struct("Connection").field("lost", &self.health.lost).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +146,7 @@ impl Connection {
     /// Gives the connection back to the pool, after a rollback where a transaction was left open.
     fn give_back(&mut self, open: bool) {
         let Some(mut live) = self.live.take() else { return };
-        if self.lost {
+        if self.health.lost {
             // Its place in the pool is free at once, and closing it waits for nobody.
             drop(live.detach());
             return;
@@ -120,13 +181,13 @@ fn no_answer(answer_max: Duration) -> sqlx::Error {
 
 async fn in_time<T>(
     answer_max: Duration,
-    lost: &mut bool,
+    health: &mut Health,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     match tokio::time::timeout(answer_max, answer).await {
-        Ok(answer) => answer,
+        Ok(answer) => answer.inspect_err(|error| health.read_only.note(error)),
         Err(_) => {
-            *lost = true;
+            health.lost = true;
             Err(no_answer(answer_max))
         }
     }
@@ -185,15 +246,18 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Postgres>,
     {
         let answer_max = self.answer_max;
-        let lost = &mut self.lost;
+        let health = &mut self.health;
         let steps = live(&mut self.live).fetch_many(query);
         // Nothing follows a step that did not come.
-        let waited = stream::unfold(Some((steps, lost)), move |state| async move {
-            let (mut steps, lost) = state?;
+        let waited = stream::unfold(Some((steps, health)), move |state| async move {
+            let (mut steps, health) = state?;
             match tokio::time::timeout(answer_max, steps.next()).await {
-                Ok(step) => Some((step?, Some((steps, lost)))),
+                Ok(step) => {
+                    let step = step?.inspect_err(|error| health.read_only.note(error));
+                    Some((step, Some((steps, health))))
+                }
                 Err(_) => {
-                    *lost = true;
+                    health.lost = true;
                     Some((Err(no_answer(answer_max)), None))
                 }
             }
@@ -207,7 +271,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Postgres>,
     {
         let answer = live(&mut self.live).fetch_optional(query);
-        Box::pin(in_time(self.answer_max, &mut self.lost, answer))
+        Box::pin(in_time(self.answer_max, &mut self.health, answer))
     }
 
     fn prepare_with<'e>(
@@ -219,7 +283,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
     {
         let answer = live(&mut self.live).prepare_with(sql, parameters);
-        Box::pin(in_time(self.answer_max, &mut self.lost, answer))
+        Box::pin(in_time(self.answer_max, &mut self.health, answer))
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
@@ -227,7 +291,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
     {
         let answer = live(&mut self.live).describe(sql);
-        Box::pin(in_time(self.answer_max, &mut self.lost, answer))
+        Box::pin(in_time(self.answer_max, &mut self.health, answer))
     }
 }
 

@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nix::sys::signal::Signal;
 use sqlx::Connection as _;
+use tokio::net::TcpStream;
 use wxpatrol::{
     domain::CheckName,
     private_postgres::{Durability, Options, PrivatePostgres, Sources, Stop, Wanted},
     simulate::Endpoint,
 };
 
-use crate::world::{World, plan, until, wish};
+use crate::{
+    secrets::page,
+    world::{World, free_address, plan, until, wish},
+};
 
 const CHECKS: &[CheckName] = &[CheckName::Phone, CheckName::Ask, CheckName::Callback];
 
@@ -85,4 +90,51 @@ async fn a_postgres_that_is_restarted_in_mid_run_leaves_nobody_out() {
         tokio::task::spawn_blocking(restart).await.unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_met_a_read_only_postgres_says_so_and_goes_on_by_itself_when_that_is_put_right() {
+    let address = free_address();
+    let world = slow().await.unattended_without_schedules().with("WXPATROL_STATUS_ADDR", &address);
+    let unattended = world.spawn(&["run"]);
+    until("the server listens", async || TcpStream::connect(&address).await.is_ok()).await;
+    let ready = async || page(&address, "/readyz").await;
+    until("it can work", async || ready().await.starts_with("HTTP/1.1 200")).await;
+    let platform = world.platform().await;
+    let run = world.database.store.open_run(platform, &wish(CHECKS)).await.unwrap();
+    until("calls arrive", async || world.wechat.arrived(Endpoint::Checkmobile) > 60).await;
+
+    // As behind an address that leads to a replica for a while: every session that is opened now can only read.
+    world.alter("set default_transaction_read_only = on").await;
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                where datname = current_database() and application_name = 'wxpatrol'";
+    world.count(cut).await;
+    until("it says what it waits for", async || {
+        let ready = ready().await;
+        ready.starts_with("HTTP/1.1 503") && ready.contains("nothing can be written")
+    })
+    .await;
+
+    // Nobody cuts the sessions that can only read.
+    world.alter("reset default_transaction_read_only").await;
+    world.until(&format!("select state = 'complete' from wxpatrol_data.run where run_id = '{run}'")).await;
+    until("it can work again", async || ready().await.starts_with("HTTP/1.1 200")).await;
+    unattended.signal(Signal::SIGTERM);
+    let ended = unattended.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    let said = ended.stderr.matches("Postgres can be read and not written").count();
+    assert_eq!(said, 1, "{}", ended.stderr);
+    world.assert_every_run_adds_up().await;
+    world.assert_promises(Duration::from_secs(7 * 86_400), &[(Endpoint::Checkmobile, 150)]).await;
+}
+
+#[tokio::test]
+async fn a_login_that_may_only_read_is_refused_at_the_start_with_a_sentence() {
+    let world = World::synced(plan(1, 1)).await;
+    world.alter("set default_transaction_read_only = on").await;
+    for command in ["run", "--once"] {
+        let ended = world.program(&[command]).await;
+        assert_eq!(ended.code, Some(2), "{command}: {}", ended.everything());
+        assert!(ended.stderr.contains("read-only transaction"), "{command}: {}", ended.stderr);
+    }
 }

@@ -2,6 +2,7 @@
 //! row, and what follows from an event survives the process that answered it.
 
 mod exchanges;
+mod halves;
 mod refusals;
 mod tickets;
 

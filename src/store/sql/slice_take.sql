@@ -11,6 +11,10 @@
 -- after the lock. A row of pace that is missing (a crash of Postgres empties the table) is made first, and gives its first
 -- slot after whatever was handed out before, however often that happens; where slots are more than a second apart, a crash may
 -- add one call. Within two seconds of midnight nothing is taken from a day: the call would count on the next one.
+-- No slice leaves tat further ahead than $6 and its own length, which is $8 or a single slot. One that stands further ahead was
+-- written while the clock was ahead, or under a stricter limit that holds no more. It is set to that bound (set_right): all
+-- that was handed out lies before it, by the time from slot to slot at least, so that this adds no call. Nothing is taken by
+-- the same statement.
 with moment as materialized (
   select m.now,
          d.day,
@@ -51,8 +55,17 @@ with moment as materialized (
 ), wanted as materialized (
   select least(greatest(sign($3::bigint)::bigint, least($3::bigint, floor($8 / nullif(m.interval_secs, 0))::bigint)),
                m.per_day - coalesce((select used from spent), 0)) as slots,
-         m.per_day is not null and m.day_ends_secs < 2 as too_late
+         m.per_day is not null and m.day_ends_secs < 2 as too_late,
+         $6 + greatest($8, m.interval_secs) as ahead_secs
     from moment m
+), set_right as (
+  update pace p
+     set tat = clock() + make_interval(secs => w.ahead_secs)
+    from wanted w
+   where p.platform_id = $1
+     and p.endpoint = $2
+     and p.tat > clock() + make_interval(secs => w.ahead_secs)
+  returning 1
 ), granted as (
   insert into pace as p (platform_id, endpoint, tat, used_on, used)
   select $1, $2, m.now + make_interval(secs => $6 + $8), m.day, 0
@@ -60,6 +73,7 @@ with moment as materialized (
    where not m.shut
      and not w.too_late
      and w.slots > 0
+     and not exists (select from set_right)
   on conflict (platform_id, endpoint) do update
      set tat = greatest(p.tat, clock() - make_interval(secs => $5))
                + make_interval(secs => (select w.slots * m.interval_secs from wanted w, moment m)),
@@ -107,6 +121,7 @@ with moment as materialized (
      and p.endpoint = $2
      and p.used_on = m.day
      and not exists (select from granted)
+     and not exists (select from set_right)
 )
 select m.shut,
        coalesce(m.shut_secs, 0) as shut_secs,
@@ -117,7 +132,7 @@ select m.shut,
        coalesce(w.slots <= 0 and $3 > 0, false) as day_used_up,
        case when w.too_late then m.day_ends_secs + 0.1
             when g.made then $8
-            else extract(epoch from p.tat - m.now) - $6 end::float8 as later_secs
+            else least(extract(epoch from p.tat - m.now), w.ahead_secs) - $6 end::float8 as later_secs
   from moment m
  cross join wanted w
   left join granted g on true

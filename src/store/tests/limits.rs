@@ -1,5 +1,6 @@
 //! Limits in Postgres, in virtual time: the clock of the database is the test's.
 
+mod clocks;
 mod days;
 mod merchants;
 mod properties;

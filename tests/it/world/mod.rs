@@ -314,6 +314,13 @@ impl World {
         sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&self.database.pool).await.unwrap()
     }
 
+    /// Changes a setting of the database, for sessions that are opened from now on.
+    pub async fn alter(&self, setting: &str) {
+        let database = self.texts("select format('alter database %I ', current_database())").await;
+        let statement = AssertSqlSafe(format!("{}{setting}", database[0]));
+        sqlx::raw_sql(statement).execute(&self.database.pool).await.unwrap();
+    }
+
     /// Waits until a statement answers true.
     pub async fn until(&self, condition: &str) {
         let holds = async || sqlx::query_scalar(AssertSqlSafe(condition)).fetch_one(&self.database.pool).await;

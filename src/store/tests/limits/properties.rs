@@ -14,6 +14,8 @@ enum Event {
     Pass { millis: u32 },
     /// Postgres crashes: the unlogged row is gone.
     Crash,
+    /// Postgres's clock is set back by so many milliseconds.
+    Back { millis: u32 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -23,11 +25,12 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (1_u32..700).prop_map(|millis| Event::Pass { millis }),
         1 => (2_000_u32..20_000).prop_map(|millis| Event::Pass { millis }),
         1 => Just(Event::Crash),
+        1 => prop_oneof![1_u32..3_000, Just(3_600_000)].prop_map(|millis| Event::Back { millis }),
     ]
 }
 
 /// The most slots in any window of this length.
-fn most_in(window: TimeDelta, slots: &[DateTime<Utc>]) -> usize {
+pub(super) fn most_in(window: TimeDelta, slots: &[DateTime<Utc>]) -> usize {
     (0..slots.len())
         .map(|first| slots[first..].iter().take_while(|slot| **slot - slots[first] < window).count())
         .max()
@@ -35,7 +38,7 @@ fn most_in(window: TimeDelta, slots: &[DateTime<Utc>]) -> usize {
 }
 
 #[test]
-fn in_any_window_at_most_limit_and_burst_slots_are_handed_out_through_kills_restarts_and_crashes() {
+fn in_any_window_at_most_limit_and_burst_slots_are_handed_out_through_kills_restarts_crashes_and_clocks_set_back() {
     let runtime = runtime();
     let still = std::cell::RefCell::new(runtime.block_on(Still::new()));
     let case = |(limit, events): (String, Vec<Event>)| {
@@ -45,6 +48,7 @@ fn in_any_window_at_most_limit_and_burst_slots_are_handed_out_through_kills_rest
             say(&still.database.pool, "truncate pace").await;
             still.pass(TimeDelta::minutes(5)).await;
             let mut slots = Vec::new();
+            let mut behind = TimeDelta::zero();
             // Restarted or not, a process knows nothing but the row.
             let processes = [still.limits(&limit), still.limits(&limit), still.limits(&limit)];
             for event in events {
@@ -54,12 +58,17 @@ fn in_any_window_at_most_limit_and_burst_slots_are_handed_out_through_kills_rest
                             still.take(&processes[process], wanted).await
                         {
                             assert!(count <= wanted);
-                            slots.extend((0..count).map(|slot| still.now + wait + interval * slot));
+                            slots.extend((0..count).map(|slot| still.now + behind + wait + interval * slot));
                         }
                     }
                     Event::AskAndDie { wanted } => drop(still.take(&still.limits(&limit), wanted).await),
                     Event::Pass { millis } => still.pass(TimeDelta::milliseconds(i64::from(millis))).await,
                     Event::Crash => say(&still.database.pool, "truncate pace").await,
+                    Event::Back { millis } => {
+                        let back = TimeDelta::milliseconds(i64::from(millis));
+                        still.pass(-back).await;
+                        behind += back;
+                    }
                 }
             }
             slots.sort();

@@ -1,0 +1,70 @@
+//! Clients that send a part of a request and no more: nobody's end waits for them, and none is waited for without an end.
+
+use std::time::Instant;
+
+use super::*;
+use crate::{secrets::page, world::PATIENCE};
+
+/// Nothing, half a header, and a header with half a body.
+const HALVES: [&str; 3] = [
+    "",
+    "POST /wechat/events HTTP/1.1\r\nHost: x\r\n",
+    "POST /wechat/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+];
+
+async fn sent(address: &str, half: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(half.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_program_within_its_grace_though_clients_hold_parts_of_requests_open() {
+    let status = free_address();
+    let world = World::synced(plan(1, 1)).await.with("WXPATROL_STATUS_ADDR", &status);
+    let (_world, program, receiver) = listening(world, false).await;
+    let mut held = Vec::new();
+    for address in [&status, &receiver] {
+        for half in HALVES {
+            held.push(sent(address, half).await);
+        }
+    }
+    assert!(page(&status, "/healthz").await.ends_with("ok\n"));
+    assert_eq!(request(&receiver, "GET /", "").await.0, 405);
+    let told = Instant::now();
+    ended(program).await;
+    // What docker-compose.yml waits for before it kills.
+    assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_header_that_does_not_come_to_its_end_is_not_waited_for_without_an_end() {
+    let world = World::synced(plan(1, 1)).await;
+    let (address, stop) = receiver_here(&world, false).await;
+    let halves = (0..150).map(|_| async {
+        let mut stream = sent(&address, HALVES[1]).await;
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it is closed").ok();
+    });
+    futures_util::future::join_all(halves).await;
+    taken(&world, push("component_verify_ticket", None)).await;
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_push_that_is_being_kept_when_the_receiver_is_told_to_end_is_kept_and_answered() {
+    let world = World::synced(plan(1, 1)).await;
+    let (_, stop) = receiver_here(&world, false).await;
+    let mut holding = world.database.pool.begin().await.unwrap();
+    sqlx::query("lock table wxpatrol_data.taken_push in exclusive mode").execute(&mut *holding).await.unwrap();
+    let ends = async {
+        let blocked = "select exists (select from pg_stat_activity
+                        where datname = current_database() and wait_event_type = 'Lock')";
+        world.until(blocked).await;
+        stop.cancel();
+        holding.rollback().await.unwrap();
+    };
+    let ((), ()) = tokio::join!(taken(&world, push("component_verify_ticket", None)), ends);
+    assert!(stored_ticket(&world).await.is_some());
+}
