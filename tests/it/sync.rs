@@ -62,6 +62,8 @@ async fn a_platform_whose_merchants_are_not_known_is_synced_at_once_by_one_of_tw
     assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList), 1);
     assert_eq!(world.others[0].arrived(Endpoint::ApiGetAuthorizerList), 1);
     assert_eq!(world.others[1].arrived(Endpoint::ApiGetAuthorizerList), 0);
+    // They are no ticks that were decided on too early.
+    world.assert_promises(7 * DAY, &[]).await;
     for process in processes {
         process.signal(Signal::SIGTERM);
         assert_eq!(process.ended().await.code, Some(0));
