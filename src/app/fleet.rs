@@ -71,7 +71,7 @@ pub(super) struct Post {
     worker: JoinHandle<Result<(), StoreError>>,
     pub listener: Listener,
     pub syncing: Option<JoinHandle<()>>,
-    /// Whether its merchants are known, so that syncs wait for their ticks.
+    /// Whether it was ever synced, so that syncs wait for their ticks.
     pub known: bool,
     /// Its tickets and events.
     attending: TaskTracker,
@@ -181,6 +181,8 @@ impl Fleet {
                         if let Some(waiting) = self.waiting.remove(&member.row.id) {
                             waiting.cancel();
                         }
+                        // It may be here because what halted it was mended: a secret, an address.
+                        app.store.hasten_probe(member.row.id).await?;
                         let post = Post::new(app, member, ready);
                         let standing = Standing::Patrols(post.patrol.clone());
                         self.posts.insert(post.member.row.id, post);

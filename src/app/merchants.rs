@@ -44,7 +44,7 @@ impl App {
         let Some(query) = &self.config.merchant_source else { return Ok(None) };
         let refused = |fault: String| AppError::Input(format!("WXPATROL_MERCHANT_SQL: {fault}"));
         let list = self.store.merchant_list(query, component_appid).await.map_err(refused)?;
-        if !list.given().kind && !self.can_ask() {
+        if list.is_seen() && !list.given().kind && !self.can_ask() {
             return Err(refused(
                 "gives no column kind, without which nobody is patrolled, and WeChat can not be asked because another \
                  system keeps the platform's token: give kind, or set WXPATROL_COMPONENT_TOKEN_URL beside \

@@ -149,10 +149,12 @@ impl App {
         }
     }
 
-    /// A platform whose merchants are not known is synced at once: its nightly tick may be most of a day away.
+    /// A platform that was never synced is synced at once: its nightly tick may be most of a day away. So is one that is halted
+    /// while nothing else would try it.
     async fn meet(&self, post: &mut Post, schedules: &[Schedule]) {
         let syncs = schedules.iter().any(|schedule| schedule.name == "sync") && post.on("sync");
-        if post.known || !syncs {
+        let halted = post.patrol.halted().is_some();
+        if post.known && !halted || !syncs {
             return;
         }
         match self.store.begin_first_sync(post.ready.platform.id, DEADLINE).await {
@@ -160,12 +162,13 @@ impl App {
                 post.known = known;
                 if let Some(begun) = begun {
                     let platform = post.platform();
-                    tracing::info!(platform, run.id = %begun.run_id, "its merchants are not known yet: a sync begins");
+                    let why = if halted { "the halted platform is tried" } else { "it was never synced" };
+                    tracing::info!(platform, run.id = %begun.run_id, "{why}: a sync begins");
                     self.begin_sync(post, begun).await;
                 }
             }
             Err(error) => {
-                tracing::warn!(platform = post.platform(), %error, "whether its merchants are known is asked later")
+                tracing::warn!(platform = post.platform(), %error, "whether it was ever synced is asked later")
             }
         }
     }
@@ -201,7 +204,8 @@ impl App {
                 }
                 Err(error) => {
                     tracing::error!(platform, %error, "the sync ended early; the next one goes on");
-                    close(RunState::Interrupted, Some(&error.to_string())).await;
+                    let state = if error.is_the_platform_s() { RunState::Halted } else { RunState::Interrupted };
+                    close(state, Some(&error.to_string())).await;
                 }
             }
         }));

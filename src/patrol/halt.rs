@@ -9,7 +9,7 @@ use std::sync::{
 
 use super::{Inner, Until};
 use crate::{
-    domain::{CallError, CheckName, TokenFault, errcode},
+    domain::{CallError, CheckName, Endpoint, TokenFault, errcode},
     store::{StoreError, breaker::Breaker, runs::OpenRun},
 };
 
@@ -151,7 +151,7 @@ impl Inner {
         if self.halt.open.swap(true, Ordering::Relaxed) {
             return true;
         }
-        let reason = reason(check, error);
+        let reason = reason(check.endpoint(), error);
         let platform = self.platform.component_appid.as_str();
         tracing::error!(platform, errcode = error.errcode(), reason, "the platform is halted");
         if let Err(error) = self.store.open_breaker(self.platform.id, error.errcode(), &reason, probe).await {
@@ -182,11 +182,11 @@ impl Inner {
 
 /// What WeChat said, what it means and what to do, for a person: the address that is not on the allow list stands only in
 /// WeChat's own words. They are bounded, and without the token, since they were read.
-fn reason(check: CheckName, error: &CallError) -> String {
+pub(super) fn reason(endpoint: Endpoint, error: &CallError) -> String {
     if let CallError::NoToken(TokenFault::Platform { reason, .. }) = error {
         return reason.clone();
     }
-    match error.errcode().and_then(|code| errcode::lookup(check.endpoint(), code).map(|row| (code, row))) {
+    match error.errcode().and_then(|code| errcode::lookup(endpoint, code).map(|row| (code, row))) {
         Some((code, row)) => {
             let said = match error {
                 CallError::Refused { errmsg, .. } if !errmsg.is_empty() => format!(" (WeChat says: {errmsg})"),
@@ -211,11 +211,13 @@ mod tests {
             errmsg: errmsg.to_owned(),
             rid: None,
         };
-        let told =
-            reason(CheckName::Phone, &refused("access clientip is not registered requestIP: 203.0.113.77 rid: 1-2"));
+        let told = reason(
+            Endpoint::CheckMobile,
+            &refused("access clientip is not registered requestIP: 203.0.113.77 rid: 1-2"),
+        );
         assert!(told.starts_with("errcode 61004: access clientip is not registered (WeChat says: "), "{told}");
         assert!(told.contains("requestIP: 203.0.113.77 rid: 1-2)") && told.contains("allow list"), "{told}");
-        assert!(!reason(CheckName::Phone, &refused("")).contains("WeChat says"));
+        assert!(!reason(Endpoint::CheckMobile, &refused("")).contains("WeChat says"));
     }
 
     #[test]

@@ -3,16 +3,20 @@
 //! Both parts may be stopped and repeated: the list is kept page by page, infos batch by batch, and a second call goes on
 //! where the first stopped. A merchant that two complete passes in a row do not name counts as withdrawn.
 
+mod fault;
+
 use std::{collections::HashSet, time::Duration};
 
 use chrono::DateTime;
 use futures_util::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
+pub use fault::SyncError;
+
 use crate::{
-    domain::{CallError, Class, Endpoint, Kind, TokenFault, errcode},
+    domain::{Class, Endpoint, Kind},
     store::{
-        Store, StoreError,
+        Store,
         merchant_list::{Given, MerchantList},
         merchants::MerchantRow,
     },
@@ -47,51 +51,8 @@ pub struct Synced {
     pub nameless: u64,
     /// Values of the operator's own list that can not be read, and were left out.
     pub unreadable: u64,
-}
-
-/// Why a sync ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum SyncError {
-    /// WeChat refused the authorizer list, or did not answer.
-    #[error("WeChat did not give the authorizer list: {}", said(Endpoint::ApiGetAuthorizerList, .0))]
-    List(CallError),
-    /// WeChat refused what is known about merchants, for all that were asked about.
-    #[error("WeChat did not tell about merchants: {}", said(Endpoint::ApiGetAuthorizerInfo, .0))]
-    Info(CallError),
-    /// The operator's own list can not be read, or can not be believed. Half a sentence, without any value of it.
-    #[error("WXPATROL_MERCHANT_SQL: {0}; what was read is kept, and nobody counts as withdrawn")]
-    Source(String),
-    /// Postgres did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A signal came; what was read is kept.
-    #[error("stopped by a signal; what was read is kept")]
-    Stopped,
-}
-
-impl SyncError {
-    /// Whether it is a fault of the whole platform.
-    #[must_use]
-    pub fn halts(&self) -> bool {
-        matches!(self, Self::List(error) | Self::Info(error) if error.class() == Class::Halt)
-    }
-}
-
-/// The error with its runbook line, where it does not say itself what to do.
-fn said(endpoint: Endpoint, error: &CallError) -> String {
-    match error {
-        // When a token may be tried for again is for whoever tries again; a sync that ended does not.
-        CallError::NoToken(TokenFault::CoolingDown { reason, .. }) => {
-            return format!("there is no token for the call: {reason}");
-        }
-        CallError::NoToken(TokenFault::SlowedDown { .. }) => {
-            return "the endpoint that gives tokens says slow down".to_owned();
-        }
-        CallError::NoToken(_) => return error.to_string(),
-        _ => {}
-    }
-    let row = error.errcode().and_then(|code| errcode::lookup(endpoint, code));
-    row.map_or_else(|| error.to_string(), |row| format!("{error}: {}", row.remedy_en))
+    /// Whether the platform was halted when this began, and WeChat has not answered since.
+    halted: bool,
 }
 
 /// One reading of the list, from its first page to its last.
@@ -127,14 +88,26 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Reads the whole list, then every info that is missing or old, as far as there is a token to ask with.
+    /// Reads the whole list, then every info that is missing or old, as far as there is a token to ask with. A fault of the whole
+    /// platform opens its breaker, and an answer of WeChat's closes it, as in a patrol: of a platform without merchants nothing
+    /// else would.
     ///
     /// # Errors
     /// See [`SyncError`]; what was read before is kept.
     pub async fn run(&self) -> Result<Synced, SyncError> {
+        let halted = self.store.breaker(self.platform.id).await?.halted;
+        let ended = self.read(halted).await;
+        match &ended {
+            Ok(_) => self.store.note_synced(self.platform.id).await?,
+            Err(error) => self.halt(error, halted).await,
+        }
+        ended
+    }
+
+    async fn read(&self, halted: bool) -> Result<Synced, SyncError> {
         let mut synced = match &self.source {
-            Some(source) => self.listed(source).await?,
-            None => self.list().await?,
+            Some(source) => Synced { halted, ..self.listed(source).await? },
+            None => self.list_of(halted).await?,
         };
         if !self.wire.tokens().know_the_platform() {
             return Ok(synced);
@@ -160,8 +133,12 @@ impl Sync {
     /// # Errors
     /// See [`SyncError`]; the pages before are kept.
     pub async fn list(&self) -> Result<Synced, SyncError> {
+        self.list_of(false).await
+    }
+
+    async fn list_of(&self, halted: bool) -> Result<Synced, SyncError> {
         let began_at = self.store.read_clock().await?;
-        let mut synced = Synced::default();
+        let mut synced = Synced { halted, ..Synced::default() };
         let mut named = HashSet::new();
         let mut total = None;
         for passes in 1..=PASSES_MAX {
@@ -205,6 +182,7 @@ impl Sync {
         loop {
             let read_at = self.store.read_clock().await?;
             let page = self.page(offset).await?;
+            self.answered(synced).await?;
             let total = page.total;
             totals.insert(total);
             let held = page.held as u64;
@@ -291,6 +269,9 @@ impl Sync {
             synced.failed += failed.len() as u64;
             synced.informed += rows.len() as u64;
             synced.withdrawn += withdrawn.len() as u64;
+            if !rows.is_empty() {
+                self.answered(synced).await?;
+            }
             self.store.keep_info(platform, &rows, self.given()).await?;
             self.store.withdraw(platform, &withdrawn).await?;
             self.store.note_unreadable_info(platform, &failed).await?;

@@ -37,8 +37,9 @@ const GRACE: Duration = Duration::from_secs(15);
 const DRAINED_BYTES_MAX: usize = 16 << 20;
 /// Pushes that are read and kept at once. WeChat sends a few a minute.
 const AT_ONCE: usize = 64;
-/// Refusals are logged at most this often: anybody can send nonsense.
-const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
+/// Refusals are logged at most this often, since anybody can send nonsense; and so are pushes that can not be kept, of which
+/// each comes again and again while Postgres is away.
+const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// What takes pushes.
 pub struct Receiver {
@@ -51,8 +52,28 @@ pub struct Receiver {
     /// Tells who works on events.
     noted: watch::Sender<()>,
     slots: Semaphore,
-    refused: AtomicU64,
-    said_at: Mutex<Option<Instant>>,
+    refused: Said,
+    not_kept: Said,
+}
+
+/// What happens often, counted, and said now and then.
+#[derive(Default)]
+struct Said {
+    count: AtomicU64,
+    at: Mutex<Option<Instant>>,
+}
+
+impl Said {
+    /// Counts once more; `Some`: it is time to say it, and it was so often.
+    fn again(&self) -> Option<u64> {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut at = self.at.lock().expect("nobody panics while holding the instant");
+        if at.is_some_and(|at| at.elapsed() < LOGGED_EVERY) {
+            return None;
+        }
+        *at = Some(Instant::now());
+        Some(count)
+    }
 }
 
 /// How a push is answered.
@@ -77,8 +98,8 @@ impl Receiver {
             plain_json,
             noted,
             slots: Semaphore::new(AT_ONCE),
-            refused: AtomicU64::new(0),
-            said_at: Mutex::default(),
+            refused: Said::default(),
+            not_kept: Said::default(),
         }
     }
 
@@ -149,11 +170,15 @@ impl Receiver {
 
     fn say_refused(&self, refusal: Refusal) {
         metrics::counter!("wxpatrol_pushes_total", "outcome" => refusal.word()).increment(1);
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut said_at = self.said_at.lock().expect("nobody panics while holding the instant");
-        if said_at.is_none_or(|at| at.elapsed() >= REFUSALS_LOGGED_EVERY) {
-            *said_at = Some(Instant::now());
+        if let Some(refused) = self.refused.again() {
             tracing::warn!(%refusal, refused_so_far = refused, "a push to the event URL was refused");
+        }
+    }
+
+    fn say_not_kept(&self, error: &StoreError) {
+        metrics::counter!("wxpatrol_pushes_total", "outcome" => "database_away").increment(1);
+        if let Some(not_kept) = self.not_kept.again() {
+            tracing::warn!(%error, not_kept_so_far = not_kept, "a push could not be kept; WeChat repeats it");
         }
     }
 }
@@ -170,8 +195,7 @@ async fn answer(State(receiver): State<Arc<Receiver>>, request: Request) -> (Sta
             (StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST), format!("refused: {refusal}\n"))
         }
         Answer::Away(error) => {
-            metrics::counter!("wxpatrol_pushes_total", "outcome" => "database_away").increment(1);
-            tracing::warn!(%error, "a push could not be kept; WeChat repeats it");
+            receiver.say_not_kept(&error);
             (StatusCode::SERVICE_UNAVAILABLE, "the database is away: come again\n".to_owned())
         }
     }

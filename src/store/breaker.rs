@@ -61,8 +61,17 @@ impl Store {
         Ok(())
     }
 
+    /// Has a halted platform tried at once: a process takes it up, with what may have been mended. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn hasten_probe(&self, platform: PlatformId) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/breaker_hasten.sql")).bind(platform).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Takes the right to try one merchant; `at_once`: a person asks for it now. `false`: the breaker is closed, it is not
-    /// time, or another process has the right. Whoever has it and says nothing more loses it after a minute.
+    /// time, nobody is known who could be tried, or another process has the right. Whoever has it and says nothing more loses it after a minute.
     ///
     /// # Errors
     /// Postgres did not answer.

@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, FromRow, PgPool, Row as _, SqlSafeStr as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Either, Executor as _, FromRow, PgPool, Row as _, SqlSafeStr as _,
     Statement as _, TypeInfo as _, ValueRef as _,
-    postgres::{PgPoolOptions, PgRow, PgTypeInfo},
+    postgres::{PgPoolOptions, PgRow, PgStatement, PgTypeInfo},
 };
 
 use super::{Store, StoreError};
@@ -110,7 +110,8 @@ impl Store {
 }
 
 impl TokenQueries {
-    /// Whether Postgres can prepare the queries, their columns are right, and the role may read what they read.
+    /// Whether Postgres can prepare the queries, their columns are right, and the role may read what they read. What only
+    /// keeps Postgres from looking now, such as a lock, is said, and nothing more.
     ///
     /// # Errors
     /// The sentence that says what is wrong with which, for the person who wrote it.
@@ -120,42 +121,63 @@ impl TokenQueries {
             ("WXPATROL_COMPONENT_TOKEN_SQL", self.settings.component.as_ref()),
         ];
         for (name, query) in named {
-            if let Some(query) = query {
-                self.check_one(query).await.map_err(|fault| format!("{name}: {fault}"))?;
+            let Some(query) = query else { continue };
+            match self.check_one(query).await {
+                Ok(()) => {}
+                Err(Unchecked { fault, passing: true }) => {
+                    tracing::warn!(
+                        fault,
+                        "{name} can not be looked at now; that refuses no start, and it is asked all the same"
+                    );
+                }
+                Err(Unchecked { fault, passing: false }) => return Err(format!("{name}: {fault}")),
             }
         }
         Ok(())
     }
 
-    async fn check_one(&self, query: &SecretString) -> Result<(), String> {
+    async fn check_one(&self, query: &SecretString) -> Result<(), Unchecked> {
         let text = AssertSqlSafe(query.expose_secret()).into_sql_str();
         let appids = [PgTypeInfo::with_name("TEXT"), PgTypeInfo::with_name("TEXT")];
-        let mut connection = self.pool.acquire().await.map_err(|error| unprepared(&error))?;
-        let prepared = (*connection).prepare_with(text, &appids).await.map_err(|error| unprepared(&error))?;
+        let mut connection = self.pool.acquire().await.map_err(|error| Unchecked::of(&error))?;
+        let prepared = (*connection).prepare_with(text, &appids).await.map_err(|error| Unchecked::of(&error))?;
+        let parameters = parameters(&prepared);
+        if parameters > appids.len() {
+            return Err(Unchecked::refused(format!(
+                "holds ${parameters}, and is given two parameters only: $1, the component appid, and $2, the merchant's appid"
+            )));
+        }
         let kinds: Vec<&str> = prepared.columns().iter().map(|column| column.type_info().name()).collect();
         match kinds[..] {
             [token, ..] if !TEXT_TYPES.contains(&token) => {
-                return Err(format!("its first column, the token, must be text and not {token}"));
+                return Err(Unchecked::refused(format!("its first column, the token, must be text and not {token}")));
             }
             [_, "TIMESTAMP"] => {
-                return Err(
+                return Err(Unchecked::refused(
                     "its second column, the token's end, must be timestamptz: a timestamp does not say in which zone \
                             it is (write `... at time zone 'Asia/Shanghai'`)"
                         .to_owned(),
-                );
-            }
-            [_, end] if !EXPIRY_TYPES.contains(&end) => {
-                return Err(format!(
-                    "its second column, the token's end, must be timestamptz or seconds and not {end}"
                 ));
             }
+            [_, end] if !EXPIRY_TYPES.contains(&end) => {
+                return Err(Unchecked::refused(format!(
+                    "its second column, the token's end, must be timestamptz or seconds and not {end}"
+                )));
+            }
             [_] | [_, _] => {}
-            _ => return Err(format!("must give two columns, the token and its end, and gives {}", kinds.len())),
+            _ => {
+                return Err(Unchecked::refused(format!(
+                    "must give two columns, the token and its end, and gives {}",
+                    kinds.len()
+                )));
+            }
         }
         drop(connection);
         // Rights are looked at only when it runs. Whatever else a made-up appid leads to says nothing.
         match self.answer(query, "wx", "wx").await {
-            Err(error) if matches!(code(&error).as_deref(), Some("42501" | "25006")) => Err(said(&error)),
+            Err(error) if matches!(code(&error).as_deref(), Some("42501" | "25006")) => {
+                Err(Unchecked::refused(said(&error)))
+            }
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -283,6 +305,44 @@ fn numeric(bytes: &[u8]) -> Option<f64> {
         value += f64::from(word(index)?) * 10_000_f64.powi(exponent);
     }
     Some(sign * value)
+}
+
+/// Why a query could not be looked at at the start.
+pub(super) struct Unchecked {
+    /// Half a sentence that repeats no value.
+    pub fault: String,
+    /// Whether it may pass by itself, so that it is nobody's to mend.
+    pub passing: bool,
+}
+
+impl Unchecked {
+    /// The query itself is wrong.
+    pub fn refused(fault: String) -> Self {
+        Self { fault, passing: false }
+    }
+
+    /// Postgres did not prepare it.
+    pub fn of(error: &sqlx::Error) -> Self {
+        match passing(error) {
+            true => Self { fault: said(error), passing: true },
+            false => Self::refused(unprepared(error)),
+        }
+    }
+}
+
+/// Whether a fault is not the query's own. 55: a lock; 57: cancelled or shut down; 53: out of something; 40: rolled back; 08 and
+/// none: no connection.
+pub(super) fn passing(error: &sqlx::Error) -> bool {
+    code(error).is_none_or(|code| ["55", "57", "53", "40", "08"].contains(&code.get(..2).unwrap_or("")))
+}
+
+/// The highest parameter that a prepared query holds, or the number that was told of it where that is more.
+pub(super) fn parameters(prepared: &PgStatement) -> usize {
+    match prepared.parameters() {
+        Some(Either::Left(types)) => types.len(),
+        Some(Either::Right(count)) => count,
+        None => 0,
+    }
 }
 
 pub(super) fn code(error: &sqlx::Error) -> Option<String> {

@@ -10,7 +10,7 @@ use sqlx::{Executor, FromRow, Postgres};
 use super::{Store, StoreError};
 use crate::domain::CheckName;
 
-/// Why messages wait, as operators read it.
+/// Why messages wait, as operators read it; the views know these holds by it (`wxpatrol.attention`).
 pub const HOLD_REASON: &str = "the database was restored or failed over: compare the intents with reality, then resume";
 
 /// What looking at the identity showed.
@@ -229,5 +229,32 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(after.store.compare_identity().await.unwrap(), Identity::Changed);
+    }
+
+    #[tokio::test]
+    async fn what_is_held_since_a_restore_stands_in_the_attention_view_until_it_is_resumed() {
+        let database = TestDatabase::new().await;
+        let store = &database.store;
+        let platform = store.platform("wxcomponent").await.unwrap();
+        // The checks that attention tells of, and who is to act.
+        let rows = "select check_name || ' ' || actor from wxpatrol.attention
+                     where (why = 'database_restored' and since is not null and detail <> ''
+                            and what_en like '%wxpatrol resume --check ask --check invite%'
+                            and what_zh like '%wxpatrol resume --check ask --check invite%')
+                        or why = 'hold_old'
+                     order by 1";
+        let told = async || sqlx::query_scalar::<_, String>(rows).fetch_all(&database.pool).await.unwrap();
+        store.compare_identity().await.unwrap();
+        let before = "update wxpatrol_data.cluster_identity set timeline = timeline - 1";
+        sqlx::query(before).execute(&database.pool).await.unwrap();
+        assert_eq!(store.compare_identity().await.unwrap(), Identity::Changed);
+        assert_eq!(told().await, ["ask operator", "invite operator"]);
+        // When it is old it is no second trouble.
+        database.advance(std::time::Duration::from_secs(40 * 24 * 3600)).await;
+        assert_eq!(told().await, ["ask operator", "invite operator"]);
+        let targets =
+            [CheckName::Ask, CheckName::Invite].map(|check| HoldTarget { check: Some(check), ..HoldTarget::default() });
+        assert_eq!(store.resume(platform, &targets, None, "me").await.unwrap(), 2);
+        assert!(told().await.is_empty());
     }
 }

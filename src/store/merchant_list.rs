@@ -7,6 +7,8 @@
 
 mod columns;
 
+use std::sync::{Arc, OnceLock};
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, FromRow, PgConnection,
@@ -15,7 +17,11 @@ use sqlx::{
 
 pub use columns::Given;
 
-use super::{Store, foreign, merchants::MerchantRow};
+use super::{
+    Store,
+    foreign::{self, Unchecked},
+    merchants::MerchantRow,
+};
 use crate::domain::{Kind, appid::appid};
 
 /// How long one page may take; the first may have to sort the whole list.
@@ -30,6 +36,12 @@ const IDLE_TIMEOUT_MS: u32 = 600_000;
 #[derive(Clone)]
 pub struct MerchantList {
     store: Store,
+    query: SecretString,
+    /// What was seen of the query; nothing while Postgres could not look at it.
+    seen: Arc<OnceLock<Seen>>,
+}
+
+struct Seen {
     /// The query in its casts.
     statement: SecretString,
     given: Given,
@@ -37,7 +49,7 @@ pub struct MerchantList {
 
 impl std::fmt::Debug for MerchantList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MerchantList").field("given", &self.given).finish_non_exhaustive()
+        f.debug_struct("MerchantList").field("given", &self.given()).finish_non_exhaustive()
     }
 }
 
@@ -70,46 +82,20 @@ struct Listed {
 
 impl Store {
     /// Looks at a query that lists merchants, of which `$1` is the component's appid: whether Postgres can prepare it, its
-    /// columns are right, and the role may read what it reads. May be repeated.
+    /// columns are right, and the role may read what it reads. What only keeps Postgres from looking now, such as a lock, is
+    /// said, and the query is looked at when the list is read. May be repeated.
     ///
     /// # Errors
     /// The sentence that says what is wrong with it, for the person who wrote it.
     pub async fn merchant_list(&self, query: &SecretString, component_appid: &str) -> Result<MerchantList, String> {
-        let mut connection =
-            self.merchant_connection(TRIAL_TIMEOUT_MS).await.map_err(|error| foreign::unprepared(&error))?;
-        let text = [PgTypeInfo::with_name("TEXT")];
-        let raw = AssertSqlSafe(query.expose_secret()).into_sql_str();
-        let prepared = connection.prepare_with(raw, &text).await.map_err(|error| foreign::unprepared(&error))?;
-        let columns: Vec<(&str, &str)> =
-            prepared.columns().iter().map(|column| (column.name(), column.type_info().name())).collect();
-        let (given, casts) = columns::columns_of(&columns)?;
-        // Rights, and whether it writes, are looked at only when it runs.
-        let begun = connection.execute(include_str!("sql/foreign_begin.sql")).await;
-        let tried = match begun {
-            Ok(_) => {
-                let tried = sqlx::query(AssertSqlSafe(query.expose_secret())).bind(component_appid);
-                tried.fetch_optional(&mut connection).await.map(drop)
+        let list = MerchantList { store: self.clone(), query: query.clone(), seen: Arc::default() };
+        match list.try_out(component_appid).await {
+            Ok(()) => Ok(list),
+            Err(Unchecked { fault, passing: true }) => {
+                tracing::warn!(fault, "WXPATROL_MERCHANT_SQL can not be looked at now; it is when the list is read");
+                Ok(list)
             }
-            Err(error) => Err(error),
-        };
-        match tried {
-            Err(error) if matches!(foreign::code(&error).as_deref(), Some("42501" | "25006")) => {
-                return Err(foreign::said(&error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        connection.close().await.ok();
-        let statement = format!(
-            "declare merchant_list no scroll cursor for select {} from (\n{}\n) q",
-            casts.join(", "),
-            query.expose_secret()
-        );
-        let list = MerchantList { store: self.clone(), statement: SecretString::from(statement), given };
-        // Columns that can not be cast, and a query that is more than one, show only in this form.
-        match list.pages(component_appid).await {
-            Ok(_) => Ok(list),
-            Err(Unlisted { fault, passing: false }) => Err(fault),
-            Err(Unlisted { passing: true, .. }) => Ok(list),
+            Err(Unchecked { fault, passing: false }) => Err(fault),
         }
     }
 
@@ -138,23 +124,91 @@ pub struct Unlisted {
 impl Unlisted {
     fn of(error: &sqlx::Error) -> Self {
         let code = foreign::code(error);
-        // 55: a lock; 57: cancelled or shut down; 53: out of something; 08 and none: no connection.
-        let passing =
-            code.as_deref().is_none_or(|code| ["55", "57", "53", "08"].contains(&code.get(..2).unwrap_or("")));
         let fault = match code.as_deref() {
             Some("57014") => format!("took longer than {} s for a thousand merchants", TIMEOUT_MS / 1000),
             Some("42501" | "25006" | "55P03") | None => foreign::said(error),
             Some(_) => foreign::unprepared(error),
         };
-        Self { fault, passing }
+        Self { fault, passing: foreign::passing(error) }
+    }
+}
+
+impl From<Unchecked> for Unlisted {
+    fn from(unchecked: Unchecked) -> Self {
+        Self { fault: unchecked.fault, passing: unchecked.passing }
     }
 }
 
 impl MerchantList {
-    /// Which columns it gives.
+    /// Which columns it gives; none, as long as that could not be seen.
     #[must_use]
     pub fn given(&self) -> Given {
-        self.given
+        self.seen.get().map(|seen| seen.given).unwrap_or_default()
+    }
+
+    /// Whether Postgres has looked at the query.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.seen.get().is_some()
+    }
+
+    /// Runs it as far as shows whether it can work.
+    async fn try_out(&self, component_appid: &str) -> Result<(), Unchecked> {
+        let mut connection = self.look().await?;
+        // Rights, and whether it writes, are looked at only when it runs.
+        let begun = connection.execute(include_str!("sql/foreign_begin.sql")).await;
+        let tried = match begun {
+            Ok(_) => {
+                let tried = sqlx::query(AssertSqlSafe(self.query.expose_secret())).bind(component_appid);
+                tried.fetch_optional(&mut connection).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        match tried {
+            Err(error) if matches!(foreign::code(&error).as_deref(), Some("42501" | "25006")) => {
+                return Err(Unchecked::refused(foreign::said(&error)));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        connection.close().await.ok();
+        // Columns that can not be cast, and a query that is more than one, show only in this form.
+        match self.pages(component_appid).await {
+            Ok(_) | Err(Unlisted { passing: true, .. }) => Ok(()),
+            Err(Unlisted { fault, passing: false }) => Err(Unchecked::refused(fault)),
+        }
+    }
+
+    /// Looks at the query's columns, on a connection that can be used further.
+    async fn look(&self) -> Result<PgConnection, Unchecked> {
+        let connected = self.store.merchant_connection(TRIAL_TIMEOUT_MS).await;
+        let mut connection = connected.map_err(|error| Unchecked::of(&error))?;
+        let raw = AssertSqlSafe(self.query.expose_secret()).into_sql_str();
+        let text = [PgTypeInfo::with_name("TEXT")];
+        let prepared = connection.prepare_with(raw, &text).await.map_err(|error| Unchecked::of(&error))?;
+        let parameters = foreign::parameters(&prepared);
+        if parameters > text.len() {
+            return Err(Unchecked::refused(format!(
+                "holds ${parameters}, and is given one parameter only: $1, the component appid"
+            )));
+        }
+        let columns: Vec<(&str, &str)> =
+            prepared.columns().iter().map(|column| (column.name(), column.type_info().name())).collect();
+        let (given, casts) = columns::columns_of(&columns).map_err(Unchecked::refused)?;
+        let statement = format!(
+            "declare merchant_list no scroll cursor for select {} from (\n{}\n) q",
+            casts.join(", "),
+            self.query.expose_secret()
+        );
+        self.seen.get_or_init(|| Seen { statement: SecretString::from(statement), given });
+        Ok(connection)
+    }
+
+    /// What was seen of the query, at the latest now.
+    async fn seen(&self) -> Result<&Seen, Unlisted> {
+        if !self.is_seen() {
+            self.look().await?.close().await.ok();
+        }
+        Ok(self.seen.get().expect("who has looked without a fault has seen it"))
     }
 
     /// Begins to read the merchants of a platform.
@@ -162,10 +216,11 @@ impl MerchantList {
     /// # Errors
     /// What the list fails with.
     pub async fn pages(&self, component_appid: &str) -> Result<MerchantPages, Unlisted> {
+        let seen = self.seen().await?;
         let opened = async {
             let mut connection = self.store.merchant_connection(TIMEOUT_MS).await?;
             connection.execute(include_str!("sql/foreign_begin.sql")).await?;
-            let statement = AssertSqlSafe(self.statement.expose_secret());
+            let statement = AssertSqlSafe(seen.statement.expose_secret());
             sqlx::query(statement).bind(component_appid).execute(&mut connection).await?;
             Ok(MerchantPages { connection })
         };

@@ -201,9 +201,10 @@ impl Store {
         Ok(begun)
     }
 
-    /// Begins a sync that waits for no tick, when the platform's merchants are not known: none has come yet, or the syncs so
-    /// far were interrupted. `true`: there will be none any more. May be repeated, by any number of processes: one of them
-    /// begins it, and another try comes after ten minutes at the earliest.
+    /// Begins a sync that waits for no tick, when the platform was never synced to the end, or is halted and nothing else tries
+    /// it. `true`: there will be none any more, unless the platform is halted. May be repeated, by any number of processes: one
+    /// of them begins it. Another try comes after a minute at the earliest, later after ten; of a halted platform, when it may be
+    /// tried.
     ///
     /// # Errors
     /// Postgres did not answer; a run that was begun all the same is found by [`Self::begun_sync`].
@@ -227,6 +228,15 @@ impl Store {
             .await?;
         transaction.commit().await?;
         Ok((needless, run_id.map(|run_id| Begun { run_id, schedule: SCHEDULE.to_owned() })))
+    }
+
+    /// Notes that a sync of the platform's merchants came to its end. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn note_synced(&self, platform: PlatformId) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/platform_synced.sql")).bind(platform).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// The open sync of a platform that this process has begun. Where it does none, the answer to its beginning or to its end

@@ -118,6 +118,24 @@ async fn what_a_platform_lacks_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn messages_that_wait_since_the_database_was_restored_are_told() {
+    let world = World::synced(plan(2, 1)).await;
+    let store = &world.database.store;
+    store.compare_identity().await.unwrap();
+    let (_, found) = examined(&world, &[]).await;
+    assert!(found.keys().all(|what| !what.ends_with("messages")), "{found:?}");
+    sqlx::raw_sql("update wxpatrol_data.cluster_identity set timeline = timeline - 1")
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    store.compare_identity().await.unwrap();
+    let (_, found) = examined(&world, &[]).await;
+    let finding = of(&world, &found, "messages");
+    says(finding, "warn", "ask and invite are held");
+    says(finding, "warn", "`wxpatrol resume --check ask --check invite`");
+}
+
+#[tokio::test]
 async fn whose_events_a_receiver_has_no_keys_for_is_told() {
     let world = World::synced(plan(1, 1)).await.with("WXPATROL_RECEIVER_ADDR", "127.0.0.1:9465");
     let plan = world.wechat.plan().clone();

@@ -7,7 +7,7 @@ use super::{App, Findings};
 use crate::{
     app::{Ready, platforms::Member},
     domain::{CallError, Class, Endpoint, errcode, ports::TokenVault as _},
-    store::StoreError,
+    store::{StoreError, identity::HOLD_REASON},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -40,6 +40,16 @@ impl App {
                 let to_do = format!("`wxpatrol report attention --platform {appid}`");
                 findings.warn(&what("attention"), format!("{} rows want attention", status.attention), to_do);
             }
+        }
+        let holds = self.store.holds(member.row.id).await?;
+        let held: Vec<&str> = (holds.iter().filter(|hold| hold.reason == HOLD_REASON))
+            .filter_map(|hold| hold.check_name.as_deref())
+            .collect();
+        if !held.is_empty() {
+            let found = format!("{} are held: the database was restored or failed over", held.join(" and "));
+            let to_do =
+                "compare `wxpatrol report intents` with reality, then `wxpatrol resume --check ask --check invite`";
+            findings.warn(&what("messages"), found, to_do);
         }
         self.examine_merchants(member, &what("merchants"), findings).await?;
         match self.ready_for(member).await {

@@ -5,7 +5,7 @@ use super::{ANY, Actor, BY_COMPONENT, Class, Errcode, PLATFORM, REFRESH, SECRET,
 pub(super) const ROWS: &[Errcode] = errcodes! {
     40001 SECRET Halt ProviderEngineer:
         "第三方平台的 appsecret 不对", "the platform's appsecret is wrong" =>
-        "核对 WXPATROL_COMPONENT_APPSECRET（或 ..._FILE）；最近若重置过密钥，请换成新的并重启。", "Check WXPATROL_COMPONENT_APPSECRET (or ..._FILE); if the secret was reset lately, put the new one in and restart.";
+        "核对第三方平台的密钥：环境里设置了 WXPATROL_COMPONENT_APPSECRET（或 ..._FILE）时，改正后重启；否则用 `wxpatrol platform add APPID` 存入新的密钥，运行中的进程会立即采用。", "Check the platform's secret, which may have been reset: where WXPATROL_COMPONENT_APPSECRET (or ..._FILE) is set, put the right one there and restart; otherwise store it with `wxpatrol platform add APPID`, and a running process takes it up at once.";
     40001 ANY Token Operator:
         "令牌无效或已不是最新", "invalid credential: the token is invalid or not the latest" =>
         "会自动刷新并重试一次；若反复出现，说明有别的系统在刷新同一令牌，请改用外部令牌模式。", "It is refreshed and repeated once; if it keeps coming, another system refreshes the same tokens: use external tokens.";
@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Errcode] = errcodes! {
         "会自动刷新并重试一次；若反复出现，说明有别的系统在刷新同一令牌，请改用外部令牌模式。", "It is refreshed and repeated once; if it keeps coming, another system refreshes the same tokens: use external tokens.";
     40125 ANY Halt ProviderEngineer:
         "appsecret 无效", "invalid appsecret" =>
-        "核对 WXPATROL_COMPONENT_APPSECRET（或 ..._FILE）；最近若重置过密钥，请换成新的并重启。", "Check WXPATROL_COMPONENT_APPSECRET (or ..._FILE); if the secret was reset lately, put the new one in and restart.";
+        "核对第三方平台的密钥：环境里设置了 WXPATROL_COMPONENT_APPSECRET（或 ..._FILE）时，改正后重启；否则用 `wxpatrol platform add APPID` 存入新的密钥，运行中的进程会立即采用。", "Check the platform's secret, which may have been reset: where WXPATROL_COMPONENT_APPSECRET (or ..._FILE) is set, put the right one there and restart; otherwise store it with `wxpatrol platform add APPID`, and a running process takes it up at once.";
     40164 ANY Halt ProviderEngineer:
         "出口 IP 不在白名单", "the outgoing ip is not in the allow list" =>
         "把 errmsg 里的 IP 加入第三方平台的白名单 IP 列表（不是商户的）。", "Add the ip of the errmsg to the allow list of the third-party platform (not of the merchant).";

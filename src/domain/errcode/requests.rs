@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Errcode] = errcodes! {
         "检查 WXPATROL_COMPONENT_APPID 是否为空。", "Check that WXPATROL_COMPONENT_APPID is not empty.";
     41004 ANY Bug ProviderEngineer:
         "缺少 appsecret", "appsecret missing" =>
-        "检查 WXPATROL_COMPONENT_APPSECRET（或 ..._FILE）是否为空。", "Check that WXPATROL_COMPONENT_APPSECRET (or ..._FILE) is not empty.";
+        "检查 WXPATROL_COMPONENT_APPSECRET（或 ..._FILE），或用 `wxpatrol platform add APPID` 存入的密钥，是否为空。", "Check that WXPATROL_COMPONENT_APPSECRET (or ..._FILE), or the secret that `wxpatrol platform add APPID` stored, is not empty.";
     41018 ANY Bug ProviderEngineer:
         "缺少 component_appid", "component_appid missing" =>
         "检查 WXPATROL_COMPONENT_APPID 是否为空。", "Check that WXPATROL_COMPONENT_APPID is not empty.";

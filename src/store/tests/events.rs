@@ -10,7 +10,10 @@ use crate::{
         event::{Authorized, News},
         ports::{Holder, TokenVault as _},
     },
-    store::events::{Grant, Granted, PendingEvent, Taken},
+    store::{
+        events::{Grant, Granted, PendingEvent, Taken},
+        merchants::MerchantRow,
+    },
 };
 
 const MERCHANT: &str = "wxmerchant0000001";
@@ -122,6 +125,9 @@ async fn a_ticket_lets_a_halted_platform_be_probed_at_once() {
     store.open_breaker(platform, Some(61005), "component ticket is expired", false).await.unwrap();
     assert!(!store.take_probe(platform, false).await.unwrap());
     assert_eq!(take(store, &ticket(at(store, 0), "fresh")).await, Taken::Kept);
+    assert!(!store.take_probe(platform, false).await.unwrap(), "nobody is known who could be tried: that is a sync's");
+    let row = MerchantRow { appid: MERCHANT.to_owned(), ..MerchantRow::default() };
+    store.keep_merchants(platform, &[row], true).await.unwrap();
     assert!(store.take_probe(platform, false).await.unwrap());
 }
 

@@ -155,6 +155,50 @@ async fn a_role_that_may_not_read_the_table_is_told_so_at_the_start() {
     assert_eq!(told.unwrap_err(), sentence);
 }
 
+/// A table of tokens and one of merchants that another session has locked, until the transaction is over.
+async fn locked(database: &TestDatabase) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    say(
+        &database.pool,
+        "create table public.kept (appid text, token text); insert into public.kept values ('wxmini1', 'fake');
+         create table public.shops (component text, appid text, kind text);
+         insert into public.shops values ('wxcomponent', 'wx1a00000000000001', 'mini_program')",
+    )
+    .await;
+    let mut other = database.pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table public.kept, public.shops in access exclusive mode").execute(&mut *other).await.unwrap();
+    other
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_at_the_start_refuses_no_start_and_is_read_when_the_lock_is_gone() {
+    let database = TestDatabase::new().await;
+    let other = locked(&database).await;
+    let tokens = queries(&database.store, "select token from kept where appid = $2");
+    tokens.check().await.unwrap();
+    let query = SecretString::from("select appid, kind from shops where component = $1");
+    let list = database.store.merchant_list(&query, "wxcomponent").await.unwrap();
+    let Err(locked) = list.pages("wxcomponent").await else { panic!("nobody can read it") };
+    assert_eq!(locked.to_string(), "waited for a lock for too long");
+    other.rollback().await.unwrap();
+    let read = tokens.token("wxcomponent", &Holder::Merchant("wxmini1".to_owned())).await;
+    assert_eq!(read.unwrap().unwrap().access_token.expose_secret(), "fake");
+    let page = list.pages("wxcomponent").await.unwrap().next().await.unwrap().unwrap();
+    assert_eq!((page.rows.len(), list.given().names()), (1, vec!["kind"]));
+}
+
+#[tokio::test]
+async fn a_query_with_a_parameter_that_nobody_gives_is_refused_at_the_start() {
+    let database = TestDatabase::new().await;
+    let refused = queries(&database.store, "select $2 where $1 <> $3").check().await.unwrap_err();
+    assert_eq!(
+        refused,
+        "WXPATROL_TOKEN_SQL: holds $3, and is given two parameters only: $1, the component appid, and $2, the merchant's appid"
+    );
+    let query = SecretString::from("select $1 as appid, 'other' as kind where $2::text is null");
+    let refused = database.store.merchant_list(&query, "wxcomponent").await.unwrap_err();
+    assert_eq!(refused, "holds $2, and is given one parameter only: $1, the component appid");
+}
+
 #[tokio::test]
 async fn own_tokens_are_counted_and_forgotten_whole() {
     let (database, _) = seeded().await;

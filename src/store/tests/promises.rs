@@ -7,7 +7,8 @@ async fn broken(database: &TestDatabase) -> Vec<String> {
     sqlx::query_scalar(rows).fetch_all(&database.pool).await.unwrap()
 }
 
-/// One platform where all is well: a merchant with its items, a wanted pair, a run with its coverage, messages of long ago.
+/// One platform where all is well: a merchant with its items, a wanted pair, a run with its coverage, a first sync that waited for no
+/// tick, messages of long ago.
 const WELL: &str = "
     insert into platform (component_appid) values ('wxcomponent');
     insert into merchant (platform_id, appid, kind, plan_stale) values
@@ -24,9 +25,13 @@ const WELL: &str = "
     insert into run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, state, ended_at) values
         ('00000000-0000-0000-0000-00000000000a', 1, 'phone', clock() - interval '2 h', '{phone}', clock() - interval '2 h', clock(), 'complete', clock() - interval '1 h'),
         ('00000000-0000-0000-0000-00000000000b', 1, 'phone', clock() - interval '1 h', '{phone}', clock() - interval '1 h', clock() + interval '1 h', 'open', null);
+    insert into run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, state, ended_at)
+    select '00000000-0000-0000-0000-00000000000c', 1, 'sync', m.now, '{}', m.now, m.now + interval '20 h', 'complete', m.now
+      from (select clock() - interval '1 h' as now) m;
     insert into coverage (run_id, check_name, total, done, fresh, skipped, deferred, failed) values
         ('00000000-0000-0000-0000-00000000000a', 'phone', 2, 1, 0, 1, 0, 0);
-    insert into schedule (platform_id, schedule, cadence, heard_until) values (1, 'phone', '0 * * * *', clock());
+    insert into schedule (platform_id, schedule, cadence, heard_until) values
+        (1, 'phone', '0 * * * *', clock()), (1, 'sync', '30 2 * * *', clock() - interval '2 h');
     insert into intent (platform_id, purpose, appid, counterpart, number, made_at, deadline_at, outcome, process_id) values
         (1, 'ask', 'wxmini', '', 1, clock() - interval '9 days', clock() - interval '9 days', 'made', '00000000-0000-0000-0000-000000000001'),
         (1, 'ask', 'wxmini', '', 2, clock() - interval '2 days', clock() - interval '2 days', 'not_made', '00000000-0000-0000-0000-000000000001'),
@@ -66,7 +71,11 @@ async fn where_all_is_well_no_promise_is_broken_and_each_shows_when_it_is() {
         ),
         (
             Some("4, a tick is decided on before its schedule's mark has passed it"),
-            "update schedule set heard_until = clock() - interval '90 min'",
+            "update schedule set heard_until = clock() - interval '90 min' where schedule = 'phone'",
+        ),
+        (
+            Some("4, a tick is decided on before its schedule's mark has passed it"),
+            "update run set fire_at = fire_at + interval '1 s' where schedule = 'sync'",
         ),
         (
             Some("6, a run ends within minutes of its deadline while a process works"),

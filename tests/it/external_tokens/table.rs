@@ -98,6 +98,10 @@ async fn a_query_that_can_not_work_is_refused_at_the_start_with_one_sentence() {
             "must give two columns, the token and its end, and gives 3",
         ),
         ("select 1; select $2", "fault in its syntax"),
+        (
+            "select token from owner.tokens where appid = $2 and $3::text is null",
+            "holds $3, and is given two parameters only",
+        ),
         ("delete from owner.tokens where appid = $2 returning token", "tries to write"),
     ] {
         let world = world.settings().clone();

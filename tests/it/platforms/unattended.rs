@@ -65,6 +65,62 @@ async fn an_unattended_process_takes_up_an_added_platform_and_leaves_a_disabled_
 }
 
 #[tokio::test]
+async fn a_platform_with_a_wrong_secret_is_named_as_halted_and_synced_as_soon_as_it_has_the_right_one() {
+    let world = World::several(plan(5, 1), vec![plan(7, 1).as_platform(1)]).await;
+    let (world, address) = with_status(ticking(world, &["PHONE"]).with("WXPATROL_SCHEDULE_SYNC", "30 2 * * *"));
+    let second = appid(world.second()).to_owned();
+    world.add(world.second(), &[]).await;
+    let wrong = world.program_reading(&["platform", "add", &second], "fake-but-wrong").await;
+    assert_eq!(wrong.code, Some(0), "{}", wrong.everything());
+    let unattended = world.spawn(&["run"]);
+    until("the server listens", async || TcpStream::connect(&address).await.is_ok()).await;
+    let ready = async || page(&address, "/readyz").await;
+    until("the halt is shown", async || ready().await.contains(&format!("{second}: halted: "))).await;
+    let told = format!("select detail from wxpatrol.attention where why = 'halted' and platform = '{second}'");
+    let told = world.texts(&told).await.concat();
+    for word in ["WXPATROL_COMPONENT_APPSECRET", "wxpatrol platform add"] {
+        assert!(told.contains(word), "{word} is not in {told}");
+    }
+    for command in [&["platform", "list"][..], &["status"]] {
+        let shown = world.program(command).await;
+        assert!(shown.stdout.contains("platform add"), "{}", shown.everything());
+    }
+    let merchants = |count: u32| {
+        format!(
+            "select count(*) = {count} and bool_and(p.halted_at is null)
+               from wxpatrol_data.merchant m join wxpatrol_data.platform p using (platform_id)
+              where p.component_appid = '{second}'"
+        )
+    };
+    let right = world.second().plan().component_appsecret.clone();
+    assert_eq!(world.program_reading(&["platform", "add", &second], &right).await.code, Some(0));
+    world.until(&merchants(8)).await;
+    unattended.signal(Signal::SIGTERM);
+    assert_eq!(unattended.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_halted_platform_is_tried_at_once_by_a_process_that_starts_with_the_right_secret() {
+    let world =
+        World::new(plan(5, 1)).await.unattended_without_schedules().with("WXPATROL_SCHEDULE_SYNC", "30 2 * * *");
+    let right = world.settings()["WXPATROL_COMPONENT_APPSECRET"].clone();
+    let world = world.with("WXPATROL_COMPONENT_APPSECRET", "fake-but-wrong");
+    let unattended = world.spawn(&["run"]);
+    world.until("select halted_at is not null from wxpatrol_data.platform").await;
+    unattended.signal(Signal::SIGTERM);
+    assert_eq!(unattended.ended().await.code, Some(0));
+    // Tries that failed have made the wait for the next long.
+    let long = "update wxpatrol_data.platform set probes = 9, probe_at = wxpatrol_data.clock() + interval '30 min'";
+    sqlx::query(long).execute(&world.database.pool).await.unwrap();
+    let world = world.with("WXPATROL_COMPONENT_APPSECRET", &right);
+    let unattended = world.spawn(&["run"]);
+    world.until("select count(*) = 6 from wxpatrol_data.merchant").await;
+    world.until("select halted_at is null from wxpatrol_data.platform").await;
+    unattended.signal(Signal::SIGTERM);
+    assert_eq!(unattended.ended().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn the_page_of_a_halted_platform_names_the_address_that_wechat_refused() {
     let world = World::synced(plan(5, 1)).await;
     world.wechat.script(Rule::new(Oddity::Errcode(61004)).on(Endpoint::Checkmobile)).unwrap();

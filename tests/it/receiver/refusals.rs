@@ -84,6 +84,23 @@ async fn while_the_database_is_away_wechat_is_told_to_come_again() {
 }
 
 #[tokio::test]
+async fn pushes_that_can_not_be_kept_are_counted_and_not_said_one_by_one() {
+    let world = World::synced(plan(1, 1)).await;
+    let (world, program, _) = listening(world, false).await;
+    sqlx::raw_sql("alter table wxpatrol_data.taken_push rename to away").execute(&world.database.pool).await.unwrap();
+    for _ in 0..40 {
+        let pushed = world.wechat.push(&push("unauthorized", Some(&Plan::mini_program(0)))).await.unwrap();
+        assert_eq!(pushed.status, 503, "{pushed:?}");
+    }
+    program.signal(Signal::SIGTERM);
+    let said = program.ended().await.stderr;
+    let lines = said.lines().filter(|line| line.contains("a push could not be kept")).count();
+    // One for each ten seconds that the pushes took.
+    assert!((1..10).contains(&lines), "{lines} lines");
+    assert!(said.contains("\"not_kept_so_far\":1") || said.contains("not_kept_so_far=1"), "{said}");
+}
+
+#[tokio::test]
 async fn a_receiver_without_its_keys_is_refused_at_the_start() {
     let world = receiving(World::new(plan(1, 1)).await, "127.0.0.1:0");
     let half = world.without("WXPATROL_RECEIVER_AES_KEY");
