@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 struct Message {
     number: i32,
+    written_at: Instant,
     notify_users: bool,
     show_profile: bool,
 }
@@ -46,8 +47,8 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
         Ok(message) => message,
         Err(settled) => return *settled,
     };
-    if let (Some(Message { number, .. }), Some(permit)) = (message, permit)
-        && !Box::pin(in_time(inner, claim, permit)).await
+    if let (Some(Message { number, written_at, .. }), Some(permit)) = (message, permit)
+        && !Box::pin(in_time(inner, claim, permit, written_at)).await
     {
         return Settled { intent: Some((number, IntentOutcome::NotMade)), ..uncalled(claim, Outcome::Back) };
     }
@@ -178,8 +179,8 @@ pub(super) async fn failed(
 async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Settled>> {
     let Some((policy, intents)) = inner.purpose(claim.key.check) else { return Ok(None) };
     let outcome = match Box::pin(intents.write(inner, claim, policy)).await {
-        Some(Intended::Yes { number, notify_users, show_profile }) => {
-            return Ok(Some(Message { number, notify_users, show_profile }));
+        Some(Intended::Yes { number, written_at, notify_users, show_profile }) => {
+            return Ok(Some(Message { number, written_at, notify_users, show_profile }));
         }
         Some(Intended::Unsettled) => {
             let outcome = Outcome::Skipped { due_at: None, reason: "answer_lost".to_owned() };
@@ -203,10 +204,19 @@ async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Set
 }
 
 /// Waits for the slot of a message that is written down; when that took longer than the slot waits, for another one. `false`:
-/// there is none in time, and nobody is called.
-async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit) -> bool {
+/// the call would end after the time that is written down for it, or must not be made any more, and nobody is called.
+async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit, written_at: Instant) -> bool {
+    let begin_by = written_at + inner.step_max().saturating_sub(inner.settings.call_deadline);
     loop {
         permit.due().await;
+        if Instant::now() > begin_by {
+            tracing::warn!(
+                check.name = claim.key.check.name(),
+                merchant.id = claim.key.appid,
+                "writing a message down took so long that it is not sent now; it is tried again"
+            );
+            return false;
+        }
         if permit.still_good() {
             return true;
         }
@@ -215,7 +225,7 @@ async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit) -> bool {
             next = inner.wire.pace().permit(inner.platform.id, claim.key.check.endpoint()) => next,
         };
         let Ok(next) = next else { return false };
-        if inner.halted() || Instant::now() + inner.step_max() > claim.lease.until() {
+        if inner.halted() {
             return false;
         }
         permit = next;

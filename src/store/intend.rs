@@ -1,7 +1,7 @@
 //! Writing messages down before they are made: fence, lease, hold, withdrawal, quiet hours, maximum and the day's cap are
 //! checked in the one transaction that inserts the intents.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -20,6 +20,8 @@ pub enum Intended {
     Yes {
         /// The intent's number.
         number: i32,
+        /// Not later than the moment from which `call_max` counts.
+        written_at: Instant,
         /// Whether the invitation tells the official account's followers.
         notify_users: bool,
         /// Whether the mini program shows on the official account's page.
@@ -123,6 +125,7 @@ impl Store {
             self.compare_identity().await?;
             return Ok(vec![Intended::Refused(Permission::No { reason: "held" }); batch.len()]);
         }
+        let written_at = Instant::now();
         let mut candidates = self.candidates(&mut transaction, purpose, batch, call_max).await?;
         let mut allowed = Vec::with_capacity(candidates.len());
         for candidate in candidates.drain(..) {
@@ -150,6 +153,7 @@ impl Store {
                     used += 1;
                     answers[candidate.place] = Intended::Yes {
                         number: candidate.number,
+                        written_at,
                         notify_users: candidate.notify_users,
                         show_profile: candidate.show_profile,
                     };
