@@ -103,10 +103,7 @@ async fn a_first_sync_that_the_whole_platform_fails_halts_it_is_tried_again_as_a
     for probes in [2, 3] {
         world.database.advance(Duration::from_secs(8 * 60)).await;
         world.until(&format!("select probes = {probes} from wxpatrol_data.platform")).await;
-        assert_eq!(
-            world.count("select count(*) from wxpatrol_data.run where schedule = 'sync' and state = 'open'").await,
-            0
-        );
+        world.until("select count(*) = 0 from wxpatrol_data.run where schedule = 'sync' and state = 'open'").await;
     }
     world.wechat.clear_script();
     world.database.advance(Duration::from_secs(8 * 60)).await;
