@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::sync::{Sync, SyncError, Synced, fingerprint};
-use crate::store::merchant_list::{MerchantList, Unlisted};
+use crate::store::{foreign::QueryFault, merchant_list::MerchantList};
 
 impl Sync {
     /// Reads the operator's list once, from one snapshot of it. Of rows with one appid the first counts.
@@ -12,7 +12,7 @@ impl Sync {
     /// A list that names nobody although merchants are known is not believed: views are empty while they are rebuilt. One
     /// with rows that name no merchant proves no absence either.
     pub(super) async fn listed(&self, source: &MerchantList) -> Result<Synced, SyncError> {
-        let failed = |fault: Unlisted| SyncError::Source(fault.to_string());
+        let failed = |fault: QueryFault| SyncError::Source(fault.to_string());
         let platform = self.platform.id;
         let began_at = self.store.read_clock().await?;
         let mut synced = Synced::default();

@@ -19,7 +19,7 @@ pub use columns::Given;
 
 use super::{
     Store,
-    foreign::{self, Unchecked},
+    foreign::{self, QueryFault},
     merchants::MerchantRow,
 };
 use crate::domain::{Kind, appid::appid};
@@ -91,11 +91,11 @@ impl Store {
         let list = MerchantList { store: self.clone(), query: query.clone(), seen: Arc::default() };
         match list.try_out(component_appid).await {
             Ok(()) => Ok(list),
-            Err(Unchecked { fault, passing: true }) => {
+            Err(QueryFault { fault, passing: true }) => {
                 tracing::warn!(fault, "WXPATROL_MERCHANT_SQL can not be looked at now; it is when the list is read");
                 Ok(list)
             }
-            Err(Unchecked { fault, passing: false }) => Err(fault),
+            Err(QueryFault { fault, passing: false }) => Err(fault),
         }
     }
 
@@ -111,32 +111,15 @@ impl Store {
     }
 }
 
-/// The list could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{fault}")]
-pub struct Unlisted {
-    /// Half a sentence that repeats no value.
-    fault: String,
-    /// Whether it may pass by itself: a lock, a time-out, a Postgres that is away.
-    passing: bool,
-}
-
-impl Unlisted {
-    fn of(error: &sqlx::Error) -> Self {
-        let code = foreign::code(error);
-        let fault = match code.as_deref() {
-            Some("57014") => format!("took longer than {} s for a thousand merchants", TIMEOUT_MS / 1000),
-            Some("42501" | "25006" | "55P03") | None => foreign::said(error),
-            Some(_) => foreign::unprepared(error),
-        };
-        Self { fault, passing: foreign::passing(error) }
-    }
-}
-
-impl From<Unchecked> for Unlisted {
-    fn from(unchecked: Unchecked) -> Self {
-        Self { fault: unchecked.fault, passing: unchecked.passing }
-    }
+/// What reading the list failed with.
+fn unlisted(error: &sqlx::Error) -> QueryFault {
+    let code = foreign::code(error);
+    let fault = match code.as_deref() {
+        Some("57014") => format!("took longer than {} s for a thousand merchants", TIMEOUT_MS / 1000),
+        Some("42501" | "25006" | "55P03") | None => foreign::said(error),
+        Some(_) => foreign::unprepared(error),
+    };
+    QueryFault { fault, passing: foreign::passing(error) }
 }
 
 impl MerchantList {
@@ -153,7 +136,7 @@ impl MerchantList {
     }
 
     /// Runs it as far as shows whether it can work.
-    async fn try_out(&self, component_appid: &str) -> Result<(), Unchecked> {
+    async fn try_out(&self, component_appid: &str) -> Result<(), QueryFault> {
         let mut connection = self.look().await?;
         // Rights, and whether it writes, are looked at only when it runs.
         let begun = connection.execute(include_str!("sql/foreign_begin.sql")).await;
@@ -166,34 +149,34 @@ impl MerchantList {
         };
         match tried {
             Err(error) if matches!(foreign::code(&error).as_deref(), Some("42501" | "25006")) => {
-                return Err(Unchecked::refused(foreign::said(&error)));
+                return Err(QueryFault::refused(foreign::said(&error)));
             }
             Ok(()) | Err(_) => {}
         }
         connection.close().await.ok();
         // Columns that can not be cast, and a query that is more than one, show only in this form.
         match self.pages(component_appid).await {
-            Ok(_) | Err(Unlisted { passing: true, .. }) => Ok(()),
-            Err(Unlisted { fault, passing: false }) => Err(Unchecked::refused(fault)),
+            Ok(_) | Err(QueryFault { passing: true, .. }) => Ok(()),
+            Err(fault) => Err(fault),
         }
     }
 
     /// Looks at the query's columns, on a connection that can be used further.
-    async fn look(&self) -> Result<PgConnection, Unchecked> {
+    async fn look(&self) -> Result<PgConnection, QueryFault> {
         let connected = self.store.merchant_connection(TRIAL_TIMEOUT_MS).await;
-        let mut connection = connected.map_err(|error| Unchecked::of(&error))?;
+        let mut connection = connected.map_err(|error| QueryFault::of(&error))?;
         let raw = AssertSqlSafe(self.query.expose_secret()).into_sql_str();
         let text = [PgTypeInfo::with_name("TEXT")];
-        let prepared = connection.prepare_with(raw, &text).await.map_err(|error| Unchecked::of(&error))?;
+        let prepared = connection.prepare_with(raw, &text).await.map_err(|error| QueryFault::of(&error))?;
         let parameters = foreign::parameters(&prepared);
         if parameters > text.len() {
-            return Err(Unchecked::refused(format!(
+            return Err(QueryFault::refused(format!(
                 "holds ${parameters}, and is given one parameter only: $1, the component appid"
             )));
         }
         let columns: Vec<(&str, &str)> =
             prepared.columns().iter().map(|column| (column.name(), column.type_info().name())).collect();
-        let (given, casts) = columns::columns_of(&columns).map_err(Unchecked::refused)?;
+        let (given, casts) = columns::columns_of(&columns).map_err(QueryFault::refused)?;
         let statement = format!(
             "declare merchant_list no scroll cursor for select {} from (\n{}\n) q",
             casts.join(", "),
@@ -204,7 +187,7 @@ impl MerchantList {
     }
 
     /// What was seen of the query, at the latest now.
-    async fn seen(&self) -> Result<&Seen, Unlisted> {
+    async fn seen(&self) -> Result<&Seen, QueryFault> {
         if !self.is_seen() {
             self.look().await?.close().await.ok();
         }
@@ -215,7 +198,7 @@ impl MerchantList {
     ///
     /// # Errors
     /// What the list fails with.
-    pub async fn pages(&self, component_appid: &str) -> Result<MerchantPages, Unlisted> {
+    pub async fn pages(&self, component_appid: &str) -> Result<MerchantPages, QueryFault> {
         let seen = self.seen().await?;
         let opened = async {
             let mut connection = self.store.merchant_connection(TIMEOUT_MS).await?;
@@ -224,7 +207,7 @@ impl MerchantList {
             sqlx::query(statement).bind(component_appid).execute(&mut connection).await?;
             Ok(MerchantPages { connection })
         };
-        opened.await.map_err(|error: sqlx::Error| Unlisted::of(&error))
+        opened.await.map_err(|error: sqlx::Error| unlisted(&error))
     }
 }
 
@@ -233,11 +216,11 @@ impl MerchantPages {
     ///
     /// # Errors
     /// What the list fails with; it can not be read on.
-    pub async fn next(&mut self) -> Result<Option<MerchantPage>, Unlisted> {
+    pub async fn next(&mut self) -> Result<Option<MerchantPage>, QueryFault> {
         let listed: Vec<Listed> = sqlx::query_as(include_str!("sql/merchant_list_page.sql"))
             .fetch_all(&mut self.connection)
             .await
-            .map_err(|error| Unlisted::of(&error))?;
+            .map_err(|error| unlisted(&error))?;
         if listed.is_empty() {
             return Ok(None);
         }
