@@ -71,7 +71,8 @@ impl Store {
     }
 
     /// Takes the right to try one merchant; `at_once`: a person asks for it now. `false`: the breaker is closed, it is not
-    /// time, nobody is known who could be tried, or another process has the right. Whoever has it and says nothing more loses it after a minute.
+    /// time, nobody is known who could be tried, or another process has the right. Whoever has it and says nothing more loses it
+    /// after a minute.
     ///
     /// # Errors
     /// Postgres did not answer.

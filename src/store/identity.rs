@@ -51,11 +51,12 @@ impl Database {
             || differ(self.intents_oid, other.intents_oid)
     }
 
-    /// Whether something is known now that was not.
-    fn tells_more_than(&self, other: &Self) -> bool {
-        other.system_identifier.is_empty() && !self.system_identifier.is_empty()
-            || other.database_oid.is_none()
-            || other.intents_oid.is_none()
+    /// Whether it is to be kept in place of what is known: it is another one, or tells more of the same.
+    fn is_news_to(&self, known: &Self) -> bool {
+        self.differs(known)
+            || known.system_identifier.is_empty() && !self.system_identifier.is_empty()
+            || known.database_oid.is_none()
+            || known.intents_oid.is_none()
     }
 }
 
@@ -87,7 +88,7 @@ impl Store {
         let known: Option<Database> =
             sqlx::query_as(include_str!("sql/identity_known.sql")).fetch_optional(&self.pool).await?;
         match known {
-            Some(known) if !now.differs(&known) && !now.tells_more_than(&known) => Ok(Identity::Same),
+            Some(known) if !now.is_news_to(&known) => Ok(Identity::Same),
             _ => self.keep_identity(&now).await,
         }
     }
@@ -129,10 +130,10 @@ impl Store {
         sqlx::query(include_str!("sql/identity_lock.sql")).execute(&mut *transaction).await?;
         let known: Database =
             sqlx::query_as(include_str!("sql/identity_known.sql")).fetch_one(&mut *transaction).await?;
-        let changed = now.differs(&known);
-        if !changed && !now.tells_more_than(&known) {
+        if !now.is_news_to(&known) {
             return Ok(Identity::Same);
         }
+        let changed = now.differs(&known);
         if changed {
             let checks: Vec<&str> =
                 CheckName::ALL.iter().filter(|check| check.messages_people()).map(|check| check.name()).collect();

@@ -100,13 +100,7 @@ impl External {
     ) -> Result<StoredToken, CallError> {
         match asked_for {
             Some(token) => Ok(token),
-            None => {
-                let holder = Holder::Merchant(appid.to_owned());
-                match self.remembered(platform.id, &holder) {
-                    Some(token) => Ok(token),
-                    None => self.ask(platform, holder, true).await,
-                }
-            }
+            None => self.remembered_or_asked(platform, Holder::Merchant(appid.to_owned()), true).await,
         }
     }
 
@@ -114,10 +108,7 @@ impl External {
         if !self.knows_the_platform() {
             return Err(no_token(TokenFault::NoPlatformToken(NO_PLATFORM_TOKEN.to_owned())));
         }
-        match self.remembered(platform.id, &Holder::Component) {
-            Some(token) => Ok(token),
-            None => self.ask(platform, Holder::Component, false).await,
-        }
+        self.remembered_or_asked(platform, Holder::Component, false).await
     }
 
     /// Asks once more; the refused token again is a dead one.
@@ -163,6 +154,18 @@ impl External {
             None => self.ask(platform, holder, false).await?,
         };
         if token.version == used.version { Err(self.dead(&whose)) } else { Ok(token) }
+    }
+
+    async fn remembered_or_asked(
+        &self,
+        platform: &Platform,
+        holder: Holder,
+        waits: bool,
+    ) -> Result<StoredToken, CallError> {
+        match self.remembered(platform.id, &holder) {
+            Some(token) => Ok(token),
+            None => self.ask(platform, holder, waits).await,
+        }
     }
 
     fn remembered(&self, platform: PlatformId, holder: &Holder) -> Option<StoredToken> {
