@@ -97,7 +97,8 @@ impl App {
             if look_at <= Instant::now() {
                 look_at = Instant::now() + fleet::LOOK;
                 match fleet.look(self).await {
-                    Ok(Looked::GoesOn) => {}
+                    // Who messages people looks for itself before each message; this tells an operator soon.
+                    Ok(Looked::GoesOn) => self.mind_the_identity().await,
                     Ok(Looked::Ended(error)) => return Some(error),
                     Err(error) => {
                         tracing::warn!(%error, "the platforms could not be looked up; everything goes on as it was");

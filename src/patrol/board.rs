@@ -232,10 +232,6 @@ async fn beat(inner: &Inner) {
         Ok(_) => {}
         Err(error) => tracing::debug!(%error, "the beat was missed"),
     }
-    // A fail-over is told soon; who messages people asks for itself before each message.
-    if let Err(error) = inner.store.compare_identity().await {
-        tracing::debug!(%error, "the database's identity is compared with the next beat");
-    }
 }
 
 /// Looks once: plans and closes runs, and writes the board.
