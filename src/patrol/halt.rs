@@ -90,8 +90,6 @@ pub(super) async fn waiting(inner: &Inner) -> Result<Vec<OpenRun>, StoreError> {
     if !read(inner).await?.halted {
         return Ok(Vec::new());
     }
-    // A run that is not counted (a sync's) is closed without a follower.
-    inner.store.follow_halted(inner.platform.id).await?;
     let on = inner.schedules.lock().expect("nobody panics while holding the list").clone();
     inner.store.waiting_runs(inner.platform.id, &on).await
 }
@@ -134,7 +132,6 @@ impl Inner {
                 Ok(_) => tracing::info!(platform = self.platform.component_appid, "the platform works again"),
                 Err(error) => tracing::warn!(%error, "the breaker could not be closed"),
             }
-            self.follow_halted().await;
             self.look.notify_one();
         }
     }
@@ -160,13 +157,6 @@ impl Inner {
         }
         self.look.notify_one();
         true
-    }
-
-    /// Lets the work that halted runs left wait for the platform, not for the next tick of its schedule.
-    pub(super) async fn follow_halted(&self) {
-        if let Err(error) = Box::pin(self.store.follow_halted(self.platform.id)).await {
-            tracing::warn!(%error, "what halted runs left waits for the next look, or for the next tick");
-        }
     }
 
     /// Why the platform is halted, as last read.

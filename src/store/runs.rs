@@ -215,16 +215,6 @@ impl Store {
         Ok(rows.into_iter().map(OpenRun::from).collect())
     }
 
-    /// Lets a run wait for each schedule whose newest one ended as halted: it takes up what that one left. May be repeated, by
-    /// any number of processes.
-    ///
-    /// # Errors
-    /// Postgres did not answer.
-    pub async fn follow_halted(&self, platform: PlatformId) -> Result<(), StoreError> {
-        sqlx::query(include_str!("sql/run_follow.sql")).bind(platform).execute(&self.pool).await?;
-        Ok(())
-    }
-
     /// Makes due what is neither leased nor recorded since the run's start, in batches. May be repeated.
     ///
     /// # Errors
@@ -293,7 +283,7 @@ impl Store {
     }
 
     /// Counts and closes a run; `false`: another process closed it first. `left_because` says why due items were left. What a
-    /// halted run of a schedule left is another run's from then on, as [`Self::follow_halted`] says.
+    /// halted run of a schedule left is another run's from then on, which waits until the platform works.
     ///
     /// # Errors
     /// Postgres did not answer: the run is open as before.

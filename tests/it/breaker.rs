@@ -13,7 +13,7 @@ use wxpatrol::{
     simulate::{Endpoint, Oddity, Rule},
     store::{
         operator::HoldTarget,
-        runs::RunState,
+        runs::{OpenRun, RunState},
         ticks::{Became, Decision, Mark, TickRow},
     },
 };
@@ -32,6 +32,27 @@ async fn refused() -> World {
     sqlx::query(due).execute(&world.database.pool).await.unwrap();
     refuse(&world);
     world
+}
+
+/// Decides on a tick so long after the mark.
+async fn tick(world: &World, schedule: &str, check: CheckName, mark: Mark, after: TimeDelta) -> (Mark, Vec<Became>) {
+    let row = TickRow { fire_at: mark.heard_until + after, runs: true, missed_ticks: 0, missed_since: None };
+    let (store, platform) = (&world.database.store, world.platform().await);
+    match store.decide(platform, schedule, mark, &[row], &[check], 0, 60 * MINUTE).await.unwrap() {
+        Decision::Made { mark, became } => (mark, became),
+        other => panic!("somebody else decides: {other:?}"),
+    }
+}
+
+async fn open_run(world: &World, run: Uuid) -> OpenRun {
+    let open = world.database.store.open_runs(world.platform().await).await.unwrap();
+    open.into_iter().find(|open| open.run_id == run).expect("the run is open")
+}
+
+/// Closes a run as a process does whose platform is halted; `false`: another one did.
+async fn halted(world: &World, run: &OpenRun) -> bool {
+    let (store, platform) = (&world.database.store, world.platform().await);
+    store.close_run(platform, run, RunState::Halted, Some("refused"), Some("halted"), &[]).await.unwrap()
 }
 
 fn refuse(world: &World) {
@@ -208,22 +229,17 @@ async fn ticks_of_a_halted_platform_stand_behind_the_run_that_waits_and_a_paused
     let (store, platform) = (world.database.store.clone(), world.platform().await);
     let mark = store.mark(platform, "phone", "0 3 * * *").await.unwrap();
     world.database.advance(2 * MINUTE).await;
-    let tick = async |mark: Mark, minutes: i64| {
-        let fire_at = mark.heard_until + TimeDelta::minutes(minutes);
-        let row = TickRow { fire_at, runs: true, missed_ticks: 0, missed_since: None };
-        store.decide(platform, "phone", mark, &[row], &[CheckName::Phone], 0, 60 * MINUTE).await.unwrap()
-    };
-    let Decision::Made { mark, became } = tick(mark, 1).await else { panic!("nobody else decides") };
+    let (mark, became) = tick(&world, "phone", CheckName::Phone, mark, TimeDelta::minutes(1)).await;
     let [Became::Begun(run)] = became[..] else { panic!("{became:?}") };
     store.open_breaker(platform, Some(61004), "refused", false).await.unwrap();
-    assert!(store.end_run(run, RunState::Halted, Some("refused")).await.unwrap());
     // Two processes say so, and say it again.
-    let (left, right) = tokio::join!(store.follow_halted(platform), store.follow_halted(platform));
-    left.and(right).unwrap();
-    store.follow_halted(platform).await.unwrap();
+    let run = open_run(&world, run).await;
+    let (left, right) = tokio::join!(halted(&world, &run), halted(&world, &run));
+    assert!(left != right, "one of them closes it");
+    assert!(!halted(&world, &run).await);
     assert_eq!(runs_of(&world, "phone").await, ["halted", "buffered"]);
     world.database.advance(5 * MINUTE).await;
-    let Decision::Made { became, .. } = tick(mark, 4).await else { panic!("nobody else decides") };
+    let (_, became) = tick(&world, "phone", CheckName::Phone, mark, TimeDelta::minutes(4)).await;
     assert_eq!(became, [Became::Skipped]);
     let why = "select reason from wxpatrol_data.run where state = 'skipped'";
     assert_eq!(world.texts(why).await, ["halted: 1 waited until the platform works again"]);
@@ -238,8 +254,8 @@ async fn ticks_of_a_halted_platform_stand_behind_the_run_that_waits_and_a_paused
     store.resume(platform, &targets, None, "test").await.unwrap();
     let begun = store.begin_waiting(platform, &["phone"]).await.unwrap();
     assert_eq!(begun.len(), 1);
-    assert!(store.end_run(begun[0].run_id, RunState::Complete, None).await.unwrap());
-    store.follow_halted(platform).await.unwrap();
+    let begun = open_run(&world, begun[0].run_id).await;
+    assert!(store.close_run(platform, &begun, RunState::Complete, None, None, &[]).await.unwrap());
     let mut states = runs_of(&world, "phone").await;
     states.sort();
     assert_eq!(states, ["complete", "halted", "skipped"], "nothing is left to be taken up");
@@ -369,21 +385,10 @@ async fn what_waits_of_a_schedule_that_is_switched_off_is_not_begun() {
     let (store, platform) = (world.database.store.clone(), world.platform().await);
     for (schedule, check) in [("phone", CheckName::Phone), ("callback", CheckName::Callback)] {
         let mark = store.mark(platform, schedule, "0 3 * * * Asia/Shanghai").await.unwrap();
-        let row = TickRow {
-            fire_at: mark.heard_until + TimeDelta::seconds(1),
-            runs: true,
-            missed_ticks: 0,
-            missed_since: None,
-        };
-        let Decision::Made { became, .. } =
-            store.decide(platform, schedule, mark, &[row], &[check], 0, 60 * MINUTE).await.unwrap()
-        else {
-            panic!("nobody else decides")
-        };
+        let (_, became) = tick(&world, schedule, check, mark, TimeDelta::seconds(1)).await;
         let [Became::Begun(run)] = became[..] else { panic!("{became:?}") };
-        assert!(store.end_run(run, RunState::Halted, Some("refused")).await.unwrap());
+        assert!(halted(&world, &open_run(&world, run).await).await);
     }
-    store.follow_halted(platform).await.unwrap();
     let world = world.unattended_without_schedules().with("WXPATROL_SCHEDULE_CALLBACK", "0 3 * * *");
     let process = world.spawn(&["run"]);
     world.until("select count(*) = 1 from wxpatrol_data.run where schedule = 'callback' and state = 'complete'").await;
