@@ -134,7 +134,7 @@ async fn only_one(inner: &Inner, mut board: Board) -> Result<Board, StoreError> 
         }
     }
     // Nobody can be tried now; whoever looks when something is due may take the probe.
-    inner.progress.set_probing(false);
+    inner.halt.probes_no_more();
     Ok(Board::default())
 }
 

@@ -7,11 +7,25 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
+use tokio::sync::watch;
+
 use super::{Inner, Until};
 use crate::{
     domain::{CallError, CheckName, Endpoint, TokenFault, errcode},
     store::{StoreError, breaker::Breaker, runs::OpenRun},
 };
+
+/// What this process does about the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stand {
+    /// It knows of no fault, or has not said so itself: what is on the board is claimed for.
+    #[default]
+    Claims,
+    /// The platform is halted, and this process tries one merchant.
+    Probes,
+    /// It has said itself that the platform is halted: nothing is claimed and nobody called.
+    Stops,
+}
 
 #[derive(Default)]
 pub(super) struct HaltWatch {
@@ -19,7 +33,7 @@ pub(super) struct HaltWatch {
     in_a_row: AtomicU32,
     merchants: Mutex<Vec<String>>,
     worked: AtomicBool,
-    open: AtomicBool,
+    stand: watch::Sender<Stand>,
     /// What the board last heard from the breaker.
     reason: Mutex<Option<String>>,
 }
@@ -38,6 +52,31 @@ impl HaltWatch {
             merchants.push(appid.to_owned());
         }
         merchants.len() >= MERCHANTS || (in_a_row >= NEVER_WORKED && !self.worked.load(Ordering::Relaxed))
+    }
+
+    /// What this process does, and when that changes.
+    pub(super) fn stands(&self) -> watch::Receiver<Stand> {
+        self.stand.subscribe()
+    }
+
+    fn stand(&self) -> Stand {
+        *self.stand.borrow()
+    }
+
+    /// Answers with what it did before.
+    fn take_stand(&self, next: Stand) -> Stand {
+        self.stand.send_replace(next)
+    }
+
+    /// Gives a probe up, when there is one; `false`: there was none.
+    pub(super) fn probes_no_more(&self) -> bool {
+        self.stand.send_if_modified(|stand| {
+            let probed = *stand == Stand::Probes;
+            if probed {
+                *stand = Stand::Claims;
+            }
+            probed
+        })
     }
 
     pub(super) fn works(&self) {
@@ -60,7 +99,8 @@ pub(super) enum Consulted {
     Working,
     /// The platform is halted, and this process may try one merchant.
     Probing,
-    /// The platform is halted, and another process tries one merchant: what follows is not known yet.
+    /// The platform is halted, and another process tries one merchant, or what this one calls is not over: what follows is not
+    /// known yet.
     Elsewhere,
     /// The platform is halted.
     Halted {
@@ -77,10 +117,12 @@ async fn read(inner: &Inner) -> Result<Breaker, StoreError> {
         std::mem::replace(&mut *inner.halt.reason.lock().expect("nobody panics while holding the text"), reason);
     if !breaker.halted {
         // Whoever closed it had an answer: a row that began before is over, and so is a try of this process that said nothing.
-        if inner.halt.open.swap(false, Ordering::Relaxed) || before.is_some() {
+        if inner.halt.stand() != Stand::Claims {
+            inner.halt.take_stand(Stand::Claims);
+            inner.halt.begin_anew();
+        } else if before.is_some() {
             inner.halt.begin_anew();
         }
-        inner.progress.set_probing(false);
     }
     Ok(breaker)
 }
@@ -101,33 +143,38 @@ pub(super) async fn consult(inner: &Inner, until: Until) -> Result<Consulted, St
     if !breaker.halted {
         return Ok(Consulted::Working);
     }
-    let reason = breaker.halt_reason.unwrap_or_default();
+    let at_once = until != Until::Stopped;
+    let stand = inner.halt.stand();
     // This process said so itself: nothing has changed since.
-    if inner.halt.open.load(Ordering::Relaxed) && until != Until::Stopped {
-        return Ok(Consulted::Halted { reason });
+    if stand == Stand::Stops && at_once {
+        return Ok(Consulted::Halted { reason: breaker.halt_reason.unwrap_or_default() });
     }
-    if inner.progress.probing() {
+    if stand == Stand::Probes && breaker.probing {
         return Ok(Consulted::Probing);
     }
-    if inner.store.take_probe(platform, until != Until::Stopped).await? {
-        tracing::info!(platform = inner.platform.component_appid, "probing the halted platform with one merchant");
-        inner.progress.set_probing(true);
-        // Whoever opened the breaker claims nothing while it stands open here, and would never try.
-        inner.halt.open.store(false, Ordering::Relaxed);
-        return Ok(Consulted::Probing);
+    if at_once || breaker.probe_in().is_zero() {
+        // What is called now was claimed before: its answers are nothing that a probe has said.
+        if inner.progress.under_way() > 0 {
+            return Ok(Consulted::Elsewhere);
+        }
+        if inner.store.take_probe(platform, at_once).await? {
+            tracing::info!(platform = inner.platform.component_appid, "probing the halted platform with one merchant");
+            // Whoever opened the breaker claims nothing while it stops, and would never try.
+            inner.halt.take_stand(Stand::Probes);
+            return Ok(Consulted::Probing);
+        }
     }
     if breaker.probing {
         return Ok(Consulted::Elsewhere);
     }
-    Ok(Consulted::Halted { reason })
+    Ok(Consulted::Halted { reason: breaker.halt_reason.unwrap_or_default() })
 }
 
 impl Inner {
     /// A call succeeded, or failed in a way that is the merchant's own: the platform works.
     pub(super) async fn platform_works(&self) {
         self.halt.works();
-        if self.progress.probing() {
-            self.progress.set_probing(false);
+        if self.halt.probes_no_more() {
             match Box::pin(self.store.close_breaker(self.platform.id)).await {
                 Ok(_) => tracing::info!(platform = self.platform.component_appid, "the platform works again"),
                 Err(error) => tracing::warn!(%error, "the breaker could not be closed"),
@@ -139,13 +186,12 @@ impl Inner {
     /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
     pub(super) async fn platform_fault(&self, check: CheckName, appid: &str, error: &CallError) -> bool {
         let enough = self.halt.note(appid);
-        let probe = self.progress.probing();
+        let probe = self.halt.stand() == Stand::Probes;
         let certain = probe || matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. }));
         if !certain && !enough {
             return false;
         }
-        self.progress.set_probing(false);
-        if self.halt.open.swap(true, Ordering::Relaxed) {
+        if self.halt.take_stand(Stand::Stops) == Stand::Stops {
             return true;
         }
         let reason = reason(check.endpoint(), error);
@@ -153,7 +199,7 @@ impl Inner {
         tracing::error!(platform, errcode = error.errcode(), reason, "the platform is halted");
         if let Err(error) = self.store.open_breaker(self.platform.id, error.errcode(), &reason, probe).await {
             tracing::warn!(%error, "the breaker could not be written; the next halt writes it");
-            self.halt.open.store(false, Ordering::Relaxed);
+            self.halt.take_stand(Stand::Claims);
         }
         self.look.notify_one();
         true
@@ -164,9 +210,9 @@ impl Inner {
         self.halt.reason.lock().expect("nobody panics while holding the text").clone()
     }
 
-    /// Whether this process has seen the platform halted.
+    /// Whether this process has said itself that the platform is halted.
     pub(super) fn halted(&self) -> bool {
-        self.halt.open.load(Ordering::Relaxed)
+        self.halt.stand() == Stand::Stops
     }
 }
 

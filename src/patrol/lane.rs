@@ -16,6 +16,7 @@ use super::{
     board::Board,
     callers::{Job, Jobs},
     claims::{Cursor, Suspects, Way, Whom, claim_batch, take_room, ways, window},
+    halt::Stand,
     step,
 };
 use crate::{
@@ -79,12 +80,16 @@ async fn claim(
     let check = suspects.check;
     let room = Arc::new(Semaphore::new(window));
     let mut cursor = Cursor::at_the_start();
+    let mut stands = inner.halt.stands();
     loop {
         let wanted = board.borrow_and_update().wanted.get(&check).cloned();
-        let Some(wanted) = wanted.filter(|_| !inner.halted()) else {
+        let stops = *stands.borrow_and_update() == Stand::Stops;
+        let Some(wanted) = wanted.filter(|_| !stops) else {
             tokio::select! {
                 () = inner.stop.cancelled() => return,
                 changed = board.changed() => if changed.is_err() { return },
+                // The board that follows may say just what this one says.
+                changed = stands.changed() => if changed.is_err() { return },
             }
             continue;
         };

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -52,7 +52,6 @@ pub struct Progress {
     looks: AtomicU64,
     lost: AtomicU64,
     database_away: Mutex<Option<Away>>,
-    probing: AtomicBool,
     waits_for: Mutex<Option<String>>,
     last_claim: Mutex<Option<Instant>>,
     run: Mutex<Option<Uuid>>,
@@ -140,14 +139,6 @@ impl Progress {
     #[must_use]
     pub fn database_away(&self) -> Option<Away> {
         *self.database_away.lock().expect("nobody panics while holding the word")
-    }
-
-    pub(super) fn set_probing(&self, probing: bool) {
-        self.probing.store(probing, Ordering::Relaxed);
-    }
-
-    pub(super) fn probing(&self) -> bool {
-        self.probing.load(Ordering::Relaxed)
     }
 
     pub(super) fn waits_for(&self, what: Option<String>) {

@@ -1,6 +1,8 @@
 //! A fault of the whole platform: one merchant is tried from time to time, by one process and with growing pauses, nobody
 //! else's work is touched, and operators see since when and why. It ends by itself.
 
+mod lanes;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
