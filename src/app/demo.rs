@@ -108,12 +108,12 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
     say(&format!("{} pairs of official account and mini program are wanted", pairs.len()));
 
     say("first run");
-    run(app, &ready).await?;
+    run(app).await?;
     a_day_passes(app, world, &pairs).await?;
     // The receiver would have handed over a hundred tickets meanwhile.
     app.store.keep_ticket(ready.platform.id, &ticket, false).await?;
     say("second run, a day later");
-    let ended = run(app, &ready).await?;
+    let ended = run(app).await?;
 
     for (name, rows_max) in [("missing_phone", 8), ("callback_changes", 8), ("link_funnel", 20), ("attention", 12)] {
         if let Some(mut table) = report::report(&app.store, None, name).await? {
@@ -131,7 +131,7 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
     Ok(ended)
 }
 
-async fn run(app: &App, ready: &super::Ready) -> Result<Exit, AppError> {
+async fn run(app: &App) -> Result<Exit, AppError> {
     let wish = RunWish {
         checks: CheckName::ALL.to_vec(),
         merchants: None,
@@ -139,9 +139,10 @@ async fn run(app: &App, ready: &super::Ready) -> Result<Exit, AppError> {
         dry_run: false,
         deadline: Duration::from_secs(3600),
     };
-    let run = app.store.open_run(ready.platform.id, &wish).await?;
     // Each run has an engine of its own, as each `--once` has.
-    let ended = watch::one(&ready.platform.component_appid, &app.patrol(ready, true), run).await?;
+    let ready = app.ready().await?;
+    let run = app.store.open_run(ready.platform.id, &wish).await?;
+    let ended = watch::one(&ready.platform.component_appid, &app.patrol(&ready, true), run).await?;
     let coverage = app.store.coverage(run).await?;
     app.print(&once::coverage_table(run, &coverage))?;
     println!();
