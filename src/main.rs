@@ -1,6 +1,6 @@
 //! The binary: reads the command line, runs the app, ends with its exit code.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use wxpatrol::{app, cli::Invocation, config::Config, telemetry};
@@ -8,6 +8,9 @@ use wxpatrol::{app, cli::Invocation, config::Config, telemetry};
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long tasks that nobody waits for may take to end with the program.
+const LAST_MAX: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let invocation = match Invocation::read(std::env::args_os()) {
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         app::shutdown::listen(stop.clone());
         app::run(invocation, stop).await
     });
+    // A refresh that nobody waits for any more may be under way; what it has written is written.
+    runtime.shutdown_timeout(LAST_MAX);
     match exit {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {

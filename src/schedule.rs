@@ -7,7 +7,9 @@
 pub mod due;
 pub mod listener;
 
-use tokio::sync::mpsc;
+use std::time::Duration;
+
+use tokio::{sync::mpsc, time::timeout};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::config::{Cadence, SchedulePolicy};
@@ -31,6 +33,18 @@ impl Schedule {
     }
 }
 
+/// A clock that has not rung for so long is not waited for: it goes by this machine's clock, and stands still for as long as that
+/// was set back, while Postgres's, which decides, goes on.
+const SILENT_MAX: Duration = Duration::from_secs(2);
+
+/// Waits for a ring, or until it is time to look without one; `false`: nobody will ring any more.
+pub async fn rung(rings: &mut mpsc::Receiver<()>) -> bool {
+    match timeout(SILENT_MAX, rings.recv()).await {
+        Ok(ring) => ring.is_some(),
+        Err(_) => true,
+    }
+}
+
 /// Rings into `rings` once a second, for whoever listens; the listener asks each schedule for its ticks.
 ///
 /// # Errors
@@ -46,4 +60,22 @@ pub async fn alarm(rings: mpsc::Sender<()>) -> Result<JobScheduler, JobScheduler
     clock.add(job).await?;
     clock.start().await?;
     Ok(clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_listens_looks_also_when_the_clock_is_silent() {
+        let (ring, mut rings) = mpsc::channel(1);
+        let began = tokio::time::Instant::now();
+        assert!(rung(&mut rings).await);
+        assert_eq!(began.elapsed(), SILENT_MAX);
+        ring.try_send(()).unwrap();
+        assert!(rung(&mut rings).await);
+        assert_eq!(began.elapsed(), SILENT_MAX);
+        drop(ring);
+        assert!(!rung(&mut rings).await);
+    }
 }

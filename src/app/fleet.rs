@@ -108,14 +108,13 @@ impl Post {
 
     /// Waits for its end.
     async fn ended(self) -> Result<(), AppError> {
-        let worked =
-            self.worker.await.map_err(|error| AppError::Incomplete(format!("the engine ended in a bug: {error}")))?;
+        let worked = self.worker.await;
+        self.ready.stop.cancel();
         if let Some(syncing) = self.syncing {
             syncing.await.ok();
         }
-        self.ready.stop.cancel();
         self.attending.wait().await;
-        worked?;
+        worked.map_err(|error| AppError::Incomplete(format!("the engine ended in a bug: {error}")))??;
         Ok(())
     }
 }
@@ -134,7 +133,7 @@ pub(super) enum Looked {
 pub(super) struct Fleet {
     posts: BTreeMap<PlatformId, Post>,
     /// What ends the asking for tickets of platforms that wait for their first one.
-    waiting: BTreeMap<PlatformId, CancellationToken>,
+    waiting: BTreeMap<PlatformId, (Member, CancellationToken)>,
     roster: Roster,
 }
 
@@ -155,6 +154,10 @@ impl Fleet {
     /// Postgres did not answer: everything goes on as it was.
     pub(super) async fn look(&mut self, app: &App) -> Result<Looked, StoreError> {
         let members = app.patrolled().await?;
+        for post in self.posts.values().filter(|post| post.worker.is_finished()) {
+            // Its sync goes on with the engine that follows.
+            post.ready.stop.cancel();
+        }
         if let Looked::Ended(error) = self.bury().await {
             return Ok(Looked::Ended(error));
         }
@@ -171,6 +174,15 @@ impl Fleet {
                 }
             }
         }
+        // A platform whose settings changed is asked for with what they are now, and one that is none any more not at all.
+        self.waiting.retain(|_, (waiting, asking)| {
+            let row = &waiting.row;
+            let goes_on = members.iter().any(|member| member.row.id == row.id && member.row.patrolled_as(row));
+            if !goes_on {
+                asking.cancel();
+            }
+            goes_on
+        });
         let mut standings = BTreeMap::new();
         for member in members {
             let appid = member.appid().to_owned();
@@ -178,8 +190,8 @@ impl Fleet {
                 Some(post) => Standing::Patrols(post.patrol.clone()),
                 None => match app.ready_for(&member).await {
                     Ok(ready) => {
-                        if let Some(waiting) = self.waiting.remove(&member.row.id) {
-                            waiting.cancel();
+                        if let Some((_, asking)) = self.waiting.remove(&member.row.id) {
+                            asking.cancel();
                         }
                         // It may be here because what halted it was mended: a secret, an address.
                         app.store.hasten_probe(member.row.id).await?;
@@ -213,7 +225,7 @@ impl Fleet {
         // What it lacks besides is told already.
         if let Ok(ready) = app.made_ready(member, true).await {
             app.attend(&ready, member);
-            self.waiting.insert(member.row.id, ready.stop);
+            self.waiting.insert(member.row.id, (member.clone(), ready.stop));
         }
     }
 

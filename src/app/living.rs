@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{App, AppError, Exit};
 
-/// How often a process without an engine says that it lives.
+/// How often a process says that it lives, whatever its engines say.
 const BEAT: Duration = Duration::from_secs(10);
 
 impl App {
@@ -18,7 +18,7 @@ impl App {
         ended
     }
 
-    /// Does long work without an engine, and says meanwhile that this process lives.
+    /// Does long work, with engines or without, and says meanwhile that this process lives.
     pub(super) async fn alive_while<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let mut beat = tokio::time::interval(BEAT);

@@ -62,6 +62,7 @@ impl App {
             platform: ready.platform.clone(),
             source: ready.source.clone(),
             stop: ready.stop.clone(),
+            closed_max: None,
         }
     }
 }
@@ -104,7 +105,9 @@ pub(super) fn said(error: SyncError) -> AppError {
     }
     match error {
         SyncError::Store(error) => AppError::Store(error),
-        error @ (SyncError::Source(_) | SyncError::Stopped) => AppError::Incomplete(error.to_string()),
+        error @ (SyncError::Source(_) | SyncError::Closed(..) | SyncError::Stopped) => {
+            AppError::Incomplete(error.to_string())
+        }
         error @ (SyncError::List(_) | SyncError::Info(_)) => AppError::Incomplete(format!(
             "{error}; the sync has ended, what it read is kept: run `wxpatrol sync` again"
         )),

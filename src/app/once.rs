@@ -13,7 +13,10 @@ use crate::{
         message::{MessagePolicy, Permission},
     },
     ops::print::{Column, Format, Kind, Table},
-    store::runs::{CoverageRow, RunState, RunWish},
+    store::{
+        coverage::CoverageRow,
+        runs::{RunState, RunWish},
+    },
 };
 
 /// A dry run lists this many candidates at most.

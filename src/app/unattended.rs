@@ -57,7 +57,14 @@ impl App {
         let mut alarm = schedule::alarm(ring)
             .await
             .map_err(|error| AppError::Input(format!("the alarm clock could not be set: {error}")))?;
-        let stuck = self.keep_ringing(&mut fleet, &schedules, &mut rings).await;
+        let working = async {
+            tokio::select! {
+                stuck = self.keep_ringing(&mut fleet, &schedules, &mut rings) => stuck,
+                () = self.keep_tidy() => None,
+            }
+        };
+        // Also while every platform waits for its first ticket, and none has an engine.
+        let stuck = self.alive_while(working).await;
         self.stop.cancel();
         alarm.shutdown().await.ok();
         let ended = fleet.ended().await;
@@ -74,6 +81,14 @@ impl App {
         Ok(Exit::Done)
     }
 
+    /// Deletes what is too old from time to time, for ever. What a stop cuts short, the next process goes on with.
+    async fn keep_tidy(&self) {
+        loop {
+            self.tidy().await;
+            tokio::time::sleep(TIDY).await;
+        }
+    }
+
     /// Hears rings, looks after the platforms, and sees to what the ticks of each begin, until a signal comes.
     /// `Some`: until there was nothing left that works.
     async fn keep_ringing(
@@ -82,17 +97,12 @@ impl App {
         schedules: &[Schedule],
         rings: &mut mpsc::Receiver<()>,
     ) -> Option<AppError> {
-        let mut tidy_at = Instant::now();
         let mut look_at = Instant::now() + fleet::LOOK;
         let mut meet_at = Instant::now();
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return None,
-                ring = rings.recv() => ring?,
-            }
-            if tidy_at <= Instant::now() {
-                tidy_at = Instant::now() + TIDY;
-                self.tidy().await;
+                goes_on = schedule::rung(rings) => if !goes_on { return None },
             }
             if look_at <= Instant::now() {
                 look_at = Instant::now() + fleet::LOOK;

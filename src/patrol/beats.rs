@@ -1,7 +1,14 @@
-//! The beat that prolongs leases: claims that wait for their call longer than expected (a slowed endpoint, a token that
-//! takes its time) stay this process's as long as it lives. What dies with a process comes due one lease later.
+//! What a process says of itself while it works, whatever else it waits for: that it lives, and that its leases go on.
+//!
+//! Claims that wait for their call longer than expected (a slowed endpoint, a token that takes its time) stay this process's as
+//! long as it lives. What dies with a process comes due one lease later.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Inner;
 use crate::store::{claim::Claim, lease::Lease};
@@ -39,16 +46,48 @@ impl Leases {
     }
 }
 
-/// Beats until the engine stops.
-pub(super) async fn run(inner: Arc<Inner>) {
-    let lease = inner.store.lease();
-    let mut beat = tokio::time::interval(lease / 3);
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = inner.stop.cancelled() => return,
-            _ = beat.tick() => {}
+/// How often a process says that it lives.
+const ALIVE: Duration = Duration::from_secs(10);
+/// Clocks that are further apart than this are worth a warning; only Postgres's clock decides, so nothing breaks.
+const SKEW_MAX_MS: i64 = 5_000;
+
+/// Waits for the next beat; `false`: the engine stops.
+async fn next(inner: &Inner, beat: &mut Interval) -> bool {
+    tokio::select! {
+        () = inner.stop.cancelled() => false,
+        _ = beat.tick() => true,
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut beat = interval(period);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
+/// Says that this process lives, until the engine stops.
+pub(super) async fn say_alive(inner: Arc<Inner>) {
+    let mut beat = every(ALIVE);
+    while next(&inner, &mut beat).await {
+        let claimed_at = inner
+            .progress
+            .last_claim()
+            .map(|at| inner.now() - chrono::TimeDelta::from_std(at.elapsed()).unwrap_or_default());
+        match inner.store.beat(claimed_at).await {
+            Ok(skew) if skew.abs() > SKEW_MAX_MS => {
+                tracing::warn!(skew_ms = skew, "this machine's clock differs from Postgres's");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the beat was missed"),
         }
+    }
+}
+
+/// Prolongs the leases of claims that wait, until the engine stops.
+pub(super) async fn prolong(inner: Arc<Inner>) {
+    let lease = inner.store.lease();
+    let mut beat = every(lease / 3);
+    while next(&inner, &mut beat).await {
         let waiting = inner.leases.waiting();
         if waiting.is_empty() {
             continue;

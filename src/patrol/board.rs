@@ -25,10 +25,6 @@ use crate::{
 /// How often the board is looked up when nothing happens.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How often this process says that it lives.
-const BEAT: Duration = Duration::from_secs(10);
-/// Clocks that are further apart than this are worth a warning; only Postgres's clock decides, so nothing breaks.
-const SKEW_MAX_MS: i64 = 5_000;
 /// A run by hand gives up after Postgres was away for this long.
 const AWAY_MAX: Duration = Duration::from_secs(120);
 
@@ -152,13 +148,12 @@ pub(super) enum Kept {
 pub(super) async fn keep(inner: &Arc<Inner>, board: &watch::Sender<Board>, until: Until) -> Kept {
     let mut stuck = StuckWatch::default();
     let mut away: Option<(Away, Instant)> = None;
-    let mut beat_at = Instant::now();
     loop {
-        if beat_at <= Instant::now() {
-            beat_at = Instant::now() + BEAT;
-            beat(inner).await;
-        }
-        match look(inner, board, until).await {
+        let looked = tokio::select! {
+            () = inner.stop.cancelled() => return Kept::Stopped,
+            looked = look(inner, board, until) => looked,
+        };
+        match looked {
             Ok(Some((state, reason))) => return Kept::Ended(state, reason),
             Ok(None) => {
                 if away.take().is_some() {
@@ -216,21 +211,6 @@ fn say_away(how: Away, error: &StoreError) {
             %error,
             "Postgres can be read and not written; the work goes on by itself when it can be written again"
         ),
-    }
-}
-
-/// Says that this process lives.
-async fn beat(inner: &Inner) {
-    let claimed_at = inner
-        .progress
-        .last_claim()
-        .map(|at| inner.now() - chrono::TimeDelta::from_std(at.elapsed()).unwrap_or_default());
-    match inner.store.beat(claimed_at).await {
-        Ok(skew) if skew.abs() > SKEW_MAX_MS => {
-            tracing::warn!(skew_ms = skew, "this machine's clock differs from Postgres's");
-        }
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "the beat was missed"),
     }
 }
 

@@ -10,9 +10,14 @@ use crate::{
     domain::{CheckName, Endpoint},
     store::{
         StoreError,
+        coverage::{Closed, Closing},
         runs::{OpenRun, RunState, Shut},
     },
 };
+
+/// Times that a run is counted: what becomes known while it is counted is planned and counted again. A coverage that does not add
+/// up even then is written as it is, for everybody to see.
+const COUNTS_MAX: u32 = 5;
 
 /// Gives every merchant its items, makes due what the run asks for, and counts what is to be done.
 pub(super) async fn plan(inner: &Arc<Inner>, run: &OpenRun) -> Result<(), StoreError> {
@@ -113,16 +118,23 @@ async fn close(
     reason: Option<&str>,
     shut: &[Shut],
 ) -> Result<(), StoreError> {
-    // What became known in mid-run (a withdrawal, a hold) must have reached the items before they are counted.
-    inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
     let left_because = match state {
         RunState::Halted => Some("halted"),
         RunState::Interrupted => Some("interrupted"),
         RunState::Complete if run.dry_run => Some("dry_run"),
         RunState::Complete | RunState::Open | RunState::Skipped | RunState::Buffered | RunState::Missed => None,
     };
-    if !inner.store.close_run(inner.platform.id, run, state, reason, left_because, shut).await? {
-        return Ok(());
+    let mut counts = 0;
+    loop {
+        counts += 1;
+        // What became known in mid-run (a withdrawal, a hold) must have reached the items before they are counted.
+        inner.store.plan(inner.context(None), inner.settings.hold_new).await?;
+        let closing = Closing { state, reason, left_because, shut, sure: counts < COUNTS_MAX };
+        match inner.store.close_run(inner.platform.id, run, closing).await? {
+            Closed::Yes => break,
+            Closed::ByAnother => return Ok(()),
+            Closed::NotYet => tracing::debug!(run.id = %run.run_id, "something became known meanwhile; counting again"),
+        }
     }
     let coverage = inner.store.coverage(run.run_id).await?;
     for row in &coverage {

@@ -4,11 +4,12 @@
 
 use std::sync::Mutex;
 
-use tokio::sync::oneshot;
+use chrono::{DateTime, Utc};
+use tokio::sync::{oneshot, watch};
 
 use super::Inner;
 use crate::{
-    domain::message::MessagePolicy,
+    domain::message::{MessagePolicy, Permission},
     store::{
         claim::Claim,
         intend::{Intended, Leased},
@@ -21,6 +22,19 @@ pub(super) struct Intents {
     waiting: Mutex<Vec<(Leased, oneshot::Sender<Intended>)>>,
     /// Held while a batch is written.
     turn: tokio::sync::Mutex<()>,
+    /// Until when all are refused, as the last batch was: quiet hours, or the day's cap.
+    refused: watch::Sender<Option<DateTime<Utc>>>,
+}
+
+/// Until when these answers say that anybody is refused; a message that was granted says the contrary.
+fn refused_until(answers: &[Intended]) -> Option<DateTime<Utc>> {
+    if answers.iter().any(|answer| matches!(answer, Intended::Yes { .. })) {
+        return None;
+    }
+    answers.iter().find_map(|answer| match answer {
+        Intended::Refused(Permission::Later { reason: "quiet_hours" | "day_cap", until }) => Some(*until),
+        _ => None,
+    })
 }
 
 impl Intents {
@@ -43,6 +57,7 @@ impl Intents {
         let (batch, answers): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.waiting()).into_iter().unzip();
         match inner.store.intend(&batch, policy, inner.step_max()).await {
             Ok(intended) => {
+                self.refused.send_replace(refused_until(&intended));
                 // Who has gone meanwhile has a message that counts as made, as after any call whose answer is lost.
                 for (answer, intended) in answers.into_iter().zip(intended) {
                     answer.send(intended).ok();
@@ -52,6 +67,12 @@ impl Intents {
                 tracing::warn!(messages = batch.len(), %error, "intents could not be written; nobody is messaged");
             }
         }
+    }
+
+    /// Until when all are refused, as far as is known, and when that changes. Only Postgres decides: who is refused needs no slot of
+    /// the endpoint's, and who is granted a message all the same takes one then.
+    pub(super) fn refused(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
+        self.refused.subscribe()
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Leased, oneshot::Sender<Intended>)>> {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -191,7 +192,16 @@ async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settle
         return None;
     }
     let began = Instant::now();
-    match inner.wire.tokens().fresh(&inner.platform, &way.claim.key.appid, way.claim.token.take()).await {
+    // Whoever stops waits for no token: a refresh that is under way goes on by itself, and may wait for Postgres.
+    let fresh = tokio::select! {
+        () = inner.stop.cancelled() => None,
+        fresh = inner.wire.tokens().fresh(&inner.platform, &way.claim.key.appid, way.claim.token.take()) => Some(fresh),
+    };
+    let Some(fresh) = fresh else {
+        hand_back(inner, &way.claim, settled, Outcome::Back).await;
+        return None;
+    };
+    match fresh {
         Ok(token) => {
             way.claim.token = Some(token);
             way.claim.claimed_at = Instant::now();
@@ -229,7 +239,7 @@ async fn dispatch(
 }
 
 /// Waits for the limit, then for a slot. `None`: the claim went back. So many claims follow. The permit of a message comes
-/// ahead of its time and along, not used yet.
+/// ahead of its time and along, not used yet; one that is going to be refused needs none.
 async fn admit(
     inner: &Arc<Inner>,
     endpoint: Endpoint,
@@ -239,16 +249,23 @@ async fn admit(
 ) -> Option<(Option<Permit>, OwnedSemaphorePermit)> {
     let messages = way.claim.key.check.messages_people();
     let ahead = if messages { WRITTEN_AHEAD } else { Duration::ZERO };
+    let mut refused = inner.purpose(way.claim.key.check).map(|(_, intents)| intents.refused());
     loop {
         let changed = std::pin::pin!(inner.unwanted.changed.notified());
         if inner.stop.is_cancelled() || inner.halted() || inner.unwanted.covers(way.claim.key.check) {
             hand_back(inner, &way.claim, settled, Outcome::Back).await;
             return None;
         }
-        let permit = tokio::select! {
-            () = inner.stop.cancelled() => continue,
-            () = changed => continue,
-            permit = inner.wire.pace().permit_ahead(inner.platform.id, endpoint, following, ahead) => permit,
+        let refused_until = refused.as_mut().and_then(|until| *until.borrow_and_update());
+        let permit = if refused_until.is_some_and(|until| inner.now() < until) {
+            Ok(None)
+        } else {
+            tokio::select! {
+                () = inner.stop.cancelled() => continue,
+                () = changed => continue,
+                () = told(&mut refused) => continue,
+                permit = inner.wire.pace().permit_ahead(inner.platform.id, endpoint, following, ahead) => permit.map(Some),
+            }
         };
         let permit = match permit {
             Ok(permit) => permit,
@@ -281,9 +298,19 @@ async fn admit(
             slot = Arc::clone(&inner.slots).acquire_owned() => slot.ok()?,
         };
         // A message is written down first, and uses its permit after that.
-        if messages || permit.still_good() {
+        if messages || permit.as_ref().is_some_and(Permit::still_good) {
             way.claim.lease.call_begins();
-            return Some((messages.then_some(permit), slot));
+            return Some((permit.filter(|_| messages), slot));
         }
     }
+}
+
+/// Ends when it is told anew until when messages are refused; never for what messages nobody.
+async fn told(refused: &mut Option<watch::Receiver<Option<DateTime<Utc>>>>) {
+    if let Some(refused) = refused
+        && refused.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }

@@ -238,7 +238,8 @@ impl Patrol {
         }
         drop((settled, jobs));
         tasks.spawn(recovery::run(Arc::clone(inner)));
-        tasks.spawn(beats::run(Arc::clone(inner)));
+        tasks.spawn(beats::say_alive(Arc::clone(inner)));
+        tasks.spawn(beats::prolong(Arc::clone(inner)));
         tasks.spawn(learn::run(Arc::clone(inner), told_at));
         let ended = board::keep(inner, &board, until).await;
         let (ended, stuck) = match ended {
@@ -249,12 +250,19 @@ impl Patrol {
         inner.stop.cancel();
         drop(board);
         tasks.close();
-        tasks.wait().await;
-        // The lanes have dropped their ends of the channel: the recorder records what is left and ends.
-        if let Err(error) = recorder.await {
-            tracing::error!(%error, "the recorder ended in a bug; what it had not recorded comes due again by itself");
+        let over = async {
+            tasks.wait().await;
+            // The lanes have dropped their ends of the channel: the recorder records what is left and ends.
+            if let Err(error) = recorder.await {
+                tracing::error!(%error, "the recorder ended in a bug; what it had not recorded comes due again by itself");
+            }
+            inner.wire.pace().settle().await;
+        };
+        // What is stuck may be one of those.
+        let over_by = stuck.map_or(Duration::MAX, |_| inner.step_max() + inner.store.lease());
+        if tokio::time::timeout(over_by, over).await.is_err() {
+            tracing::error!("something does not end; its claims come due again by themselves");
         }
-        inner.wire.pace().settle().await;
         match inner.store.return_leases(inner.platform.id).await {
             Ok(0) => {}
             Ok(items) => tracing::info!(items, "leases went back"),

@@ -141,8 +141,11 @@ async fn record(inner: &Inner, batch: Vec<Settled>) {
 fn unstorable(inner: &Inner, settled: Settled) -> Settled {
     let due_at = inner.now() + chrono::TimeDelta::from_std(DAILY).unwrap_or_default();
     let said = |_| "what WeChat said can not be stored".to_owned();
+    // An invitation whose pair does not hear of it stays unknown, and is settled with the next claim.
+    let intent = settled.intent.filter(|_| settled.key.check != CheckName::Invite);
     Settled {
         finding: None,
+        intent,
         outcome: Outcome::Failed { due_at, reason: "unstorable".to_owned() },
         call: settled.call.map(|call| CallRecord { rid: None, detail: call.detail.map(said), ..call }),
         ..settled

@@ -140,6 +140,8 @@ async fn read(inner: &Inner, reading: Reading) {
         platform: inner.platform.clone(),
         source: inner.settings.source.clone(),
         stop: inner.stop.clone(),
+        // Runs wait for this reading.
+        closed_max: Some(WORTH_A_WAIT),
     };
     tracing::info!("a refresh token was refused; reading the authorizer list for newer ones");
     let listed = sync.list();

@@ -38,7 +38,8 @@ pub(super) fn uncalled(claim: &Claim, outcome: Outcome) -> Settled {
     }
 }
 
-/// Takes the step. The caller holds a slot; a reading's permit is used already, that of a message is used here.
+/// Takes the step. The caller holds a slot; a reading's permit is used already, that of a message is used here, or taken when it
+/// comes without one.
 ///
 /// The ways that few steps take are boxed: every caller holds room for its largest step as long as it lives.
 pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Option<Permit>) -> Settled {
@@ -47,7 +48,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
         Ok(message) => message,
         Err(settled) => return *settled,
     };
-    if let (Some(Message { number, written_at, .. }), Some(permit)) = (message, permit)
+    if let Some(Message { number, written_at, .. }) = message
         && !Box::pin(in_time(inner, claim, permit, written_at)).await
     {
         return Settled { intent: Some((number, IntentOutcome::NotMade)), ..uncalled(claim, Outcome::Back) };
@@ -205,10 +206,12 @@ async fn intend(inner: &Inner, claim: &Claim) -> Result<Option<Message>, Box<Set
 
 /// Waits for the slot of a message that is written down; when that took longer than the slot waits, for another one. `false`:
 /// the call would end after the time that is written down for it, or must not be made any more, and nobody is called.
-async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit, written_at: Instant) -> bool {
+async fn in_time(inner: &Inner, claim: &Claim, mut permit: Option<Permit>, written_at: Instant) -> bool {
     let begin_by = written_at + inner.step_max().saturating_sub(inner.settings.call_deadline);
     loop {
-        permit.due().await;
+        if let Some(permit) = &permit {
+            permit.due().await;
+        }
         if Instant::now() > begin_by {
             tracing::warn!(
                 check.name = claim.key.check.name(),
@@ -217,7 +220,7 @@ async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit, written_at: I
             );
             return false;
         }
-        if permit.still_good() {
+        if permit.as_ref().is_some_and(Permit::still_good) {
             return true;
         }
         let next = tokio::select! {
@@ -228,7 +231,7 @@ async fn in_time(inner: &Inner, claim: &Claim, mut permit: Permit, written_at: I
         if inner.halted() {
             return false;
         }
-        permit = next;
+        permit = Some(next);
     }
 }
 

@@ -31,6 +31,8 @@ const BATCH: i64 = 200;
 const INFO_PATIENCE: Duration = Duration::from_secs(20 * 3600);
 /// Times that a changing list is read in one sync.
 const PASSES_MAX: u32 = 3;
+/// A closed endpoint is asked about again after this.
+const CLOSED_AGAIN: Duration = Duration::from_secs(60);
 /// Tries of one call before a pass gives up.
 const TRIES: u32 = 3;
 
@@ -85,6 +87,8 @@ pub struct Sync {
     pub source: Option<MerchantList>,
     /// Ends the sync early.
     pub stop: CancellationToken,
+    /// The longest that a closed endpoint is waited for; `None`: until it opens.
+    pub closed_max: Option<Duration>,
 }
 
 impl Sync {
@@ -218,7 +222,7 @@ impl Sync {
         let mut tries = 0;
         loop {
             self.permit(Endpoint::ApiGetAuthorizerList).await?;
-            match self.wire.authorizer_list(&self.platform, offset, PAGE_MAX).await {
+            match self.unless_stopped(self.wire.authorizer_list(&self.platform, offset, PAGE_MAX)).await? {
                 Ok(page) => return Ok(page),
                 Err(error) => {
                     tries += 1;
@@ -238,43 +242,49 @@ impl Sync {
         loop {
             let appids = self.store.merchants_without_info(platform, &after, BATCH, unknown_only).await?;
             let Some(last) = appids.last().cloned() else { return Ok(()) };
-            let answers: Vec<(String, Result<MerchantRow, SyncError>)> = stream::iter(appids)
-                .map(|appid| async move { (appid.clone(), self.info(appid).await) })
-                .buffer_unordered(IN_FLIGHT)
-                .collect()
-                .await;
-            let mut rows = Vec::new();
-            let mut withdrawn = Vec::new();
-            let mut failed = Vec::new();
+            let mut told = false;
             let mut halted = Vec::new();
             let mut ended = None;
-            for (appid, answer) in answers {
-                match answer {
-                    Ok(row) => rows.push(row),
-                    Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => withdrawn.push(appid),
-                    Err(SyncError::Info(error)) => {
-                        tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
-                        if error.class() == Class::Halt {
-                            halted.push(error);
+            let answers = stream::iter(appids)
+                .map(|appid| async move { (appid.clone(), self.info(appid).await) })
+                .buffer_unordered(IN_FLIGHT)
+                // Kept as they come: an event may bring newer words while others are asked about.
+                .ready_chunks(IN_FLIGHT);
+            let mut answers = std::pin::pin!(answers);
+            while let Some(answers) = answers.next().await {
+                let mut rows = Vec::new();
+                let mut withdrawn = Vec::new();
+                let mut failed = Vec::new();
+                for (appid, answer) in answers {
+                    match answer {
+                        Ok(row) => rows.push(row),
+                        Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => withdrawn.push(appid),
+                        Err(SyncError::Info(error)) => {
+                            tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
+                            failed.push(appid);
+                            match error.class() {
+                                Class::Halt => halted.push(error),
+                                _ => told = true,
+                            }
                         }
-                        failed.push(appid);
+                        Err(error) => ended = Some(error),
                     }
-                    Err(error) => ended = Some(error),
                 }
+                told |= !rows.is_empty() || !withdrawn.is_empty();
+                synced.failed += failed.len() as u64;
+                synced.informed += rows.len() as u64;
+                synced.withdrawn += withdrawn.len() as u64;
+                if !rows.is_empty() {
+                    self.answered(synced).await?;
+                }
+                self.store.keep_info(platform, &rows, self.given()).await?;
+                self.store.withdraw(platform, &withdrawn).await?;
+                self.store.note_unreadable_info(platform, &failed).await?;
             }
             // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
-            if rows.is_empty() && withdrawn.is_empty() && halted.len() == failed.len() {
+            if !told {
                 ended = ended.or(halted.pop().map(SyncError::Info));
             }
-            synced.failed += failed.len() as u64;
-            synced.informed += rows.len() as u64;
-            synced.withdrawn += withdrawn.len() as u64;
-            if !rows.is_empty() {
-                self.answered(synced).await?;
-            }
-            self.store.keep_info(platform, &rows, self.given()).await?;
-            self.store.withdraw(platform, &withdrawn).await?;
-            self.store.note_unreadable_info(platform, &failed).await?;
             if let Some(error) = ended {
                 return Err(error);
             }
@@ -286,7 +296,7 @@ impl Sync {
         let mut tries = 0;
         loop {
             self.permit(Endpoint::ApiGetAuthorizerInfo).await?;
-            match self.wire.authorizer_info(&self.platform, &appid).await {
+            match self.unless_stopped(self.wire.authorizer_info(&self.platform, &appid)).await? {
                 Ok(info) => {
                     let small = |number: i64| i32::try_from(number).ok();
                     return Ok(MerchantRow {
@@ -354,15 +364,24 @@ impl Sync {
             match permit {
                 Ok(permit) if permit.still_good() => return Ok(()),
                 Ok(_) => {}
-                Err(closed) => self.pause(closed.wait).await?,
+                Err(closed) if self.closed_max.is_some_and(|max| closed.wait > max) => {
+                    return Err(SyncError::Closed(endpoint, closed.wait));
+                }
+                // An operator may end a closure before its time.
+                Err(closed) => self.pause(closed.wait.min(CLOSED_AGAIN)).await?,
             }
         }
     }
 
     async fn pause(&self, wait: Duration) -> Result<(), SyncError> {
+        self.unless_stopped(tokio::time::sleep(wait)).await
+    }
+
+    /// A reading that is dropped in the middle costs nothing, and may wait for Postgres with its token.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, SyncError> {
         tokio::select! {
             () = self.stop.cancelled() => Err(SyncError::Stopped),
-            () = tokio::time::sleep(wait) => Ok(()),
+            done = work => Ok(done),
         }
     }
 }

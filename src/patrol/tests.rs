@@ -70,6 +70,7 @@ async fn platform(database: &TestDatabase) -> (SimulatedWechat, App) {
         platform: ready.platform,
         source: None,
         stop: CancellationToken::new(),
+        closed_max: None,
     };
     sync.run().await.unwrap();
     (wechat, app)

@@ -139,6 +139,7 @@ impl Worker {
             // WeChat's word is newer than any list; the next sync takes the list's again.
             source: None,
             stop: self.stop.clone(),
+            closed_max: None,
         };
         match (sync.inform(&event.appid).await, dead) {
             (Ok(_), None) => {
@@ -176,9 +177,16 @@ impl Worker {
                 self.store.settle_event(event, None).await
             }
             (Err(SyncError::Store(error)), _) => Err(error),
-            (Err(error @ (SyncError::Info(_) | SyncError::List(_) | SyncError::Source(_) | SyncError::Stopped)), _) => {
-                self.put_off(event, &error.to_string()).await
-            }
+            (
+                Err(
+                    error @ (SyncError::Info(_)
+                    | SyncError::List(_)
+                    | SyncError::Source(_)
+                    | SyncError::Closed(..)
+                    | SyncError::Stopped),
+                ),
+                _,
+            ) => self.put_off(event, &error.to_string()).await,
         }
     }
 

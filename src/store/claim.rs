@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use strum::VariantArray;
 
-use super::{Store, StoreError, lease::Lease, seal::Place};
+use super::{Store, StoreError, lease::Lease, runs::gates, seal::Place};
 use crate::domain::{CheckName, ItemKey, PlatformId, ports::StoredToken};
 
 /// Which items a claim is after, by how often in a row they lost their process: a lease of theirs ended without a word. Those
@@ -230,7 +230,8 @@ impl Store {
         let claimable = sqlx::query_scalar(include_str!("sql/claimable.sql"))
             .bind(platform)
             .bind(checks.iter().map(|check| check.name()).collect::<Vec<_>>())
-            .bind(while_of.as_secs_f64());
+            .bind(while_of.as_secs_f64())
+            .bind(gates(checks));
         Ok(claimable.fetch_one(&self.pool).await?)
     }
 
@@ -292,7 +293,7 @@ impl Store {
         let key =
             ItemKey { platform: wish.platform, appid: row.appid, check: wish.check, counterpart: row.counterpart };
         Claim {
-            lease: Lease::new(key.clone(), row.fence, asked + wish.lease),
+            lease: Lease::new(key.clone(), row.fence, asked + wish.lease, wish.merchant_interval),
             key,
             fence: row.fence,
             attempts: u32::try_from(row.attempts).unwrap_or(0),

@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, FromRow, PgPool, Row as _, SqlSafeStr as _,
-    Statement as _, TypeInfo as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, FromRow, PgPool, Row as _,
+    SqlSafeStr as _, Statement as _, TypeInfo as _,
     postgres::{PgPoolOptions, PgRow, PgTypeInfo},
 };
 
 use ends::{End, end};
 pub use fault::QueryFault;
-pub(super) use fault::{code, parameters, passing, said, unprepared};
+pub(super) use fault::{code, parameters, passing, said, unprepared, within};
 
 use super::{Store, StoreError};
 use crate::domain::{
@@ -146,7 +146,14 @@ impl TokenQueries {
         let text = AssertSqlSafe(query.expose_secret()).into_sql_str();
         let appids = [PgTypeInfo::with_name("TEXT"), PgTypeInfo::with_name("TEXT")];
         let mut connection = self.pool.acquire().await.map_err(|error| QueryFault::of(&error))?;
-        let prepared = (*connection).prepare_with(text, &appids).await.map_err(|error| QueryFault::of(&error))?;
+        let prepared = match within(TIMEOUT_MS, (*connection).prepare_with(text, &appids)).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // In the pool it would be asked whether it still answers, without end.
+                drop(connection.detach());
+                return Err(QueryFault::of(&error));
+            }
+        };
         let parameters = parameters(&prepared);
         if parameters > appids.len() {
             return Err(QueryFault::refused(format!(
@@ -194,19 +201,28 @@ impl TokenQueries {
         component_appid: &str,
         appid: &str,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut transaction = self.pool.begin_with(include_str!("sql/foreign_begin.sql")).await?;
-        let mut rows = Vec::new();
-        {
-            let text = AssertSqlSafe(query.expose_secret());
-            let mut answers = sqlx::query(text).bind(component_appid).bind(appid).fetch(&mut *transaction);
-            // The second row is only there to be refused.
-            while rows.len() < 2 {
-                let Some(row) = answers.try_next().await? else { break };
-                rows.push(row);
+        let mut connection = self.pool.acquire().await?;
+        let asked = within(TIMEOUT_MS, async {
+            let mut transaction = connection.begin_with(include_str!("sql/foreign_begin.sql")).await?;
+            let mut rows = Vec::new();
+            {
+                let text = AssertSqlSafe(query.expose_secret());
+                let mut answers = sqlx::query(text).bind(component_appid).bind(appid).fetch(&mut *transaction);
+                // The second row is only there to be refused.
+                while rows.len() < 2 {
+                    let Some(row) = answers.try_next().await? else { break };
+                    rows.push(row);
+                }
             }
+            transaction.rollback().await?;
+            Ok(rows)
+        });
+        let asked = asked.await;
+        if matches!(asked, Err(sqlx::Error::Io(_))) {
+            // In the pool it would be asked whether it still answers, without end.
+            drop(connection.detach());
         }
-        transaction.rollback().await?;
-        Ok(rows)
+        asked
     }
 
     fn read(&self, rows: &[PgRow]) -> Result<Option<ForeignToken>, String> {

@@ -18,12 +18,14 @@ pub struct Lease {
     key: ItemKey,
     fence: i64,
     until: Mutex<Instant>,
+    /// From call to call of one merchant.
+    apart: Duration,
     calling: AtomicBool,
 }
 
 impl Lease {
-    pub(super) fn new(key: ItemKey, fence: i64, until: Instant) -> Arc<Self> {
-        Arc::new(Self { key, fence, until: Mutex::new(until), calling: AtomicBool::new(false) })
+    pub(super) fn new(key: ItemKey, fence: i64, until: Instant, apart: Duration) -> Arc<Self> {
+        Arc::new(Self { key, fence, until: Mutex::new(until), apart, calling: AtomicBool::new(false) })
     }
 
     /// The lease ends then, on this process's clock; never later than in Postgres.
@@ -75,6 +77,7 @@ impl Store {
             .bind(leases.iter().map(|lease| lease.key.counterpart.as_str()).collect::<Vec<_>>())
             .bind(leases.iter().map(|lease| lease.fence).collect::<Vec<_>>())
             .bind(leases.iter().map(|lease| lease.key.check.gate().map(|gate| gate.name())).collect::<Vec<_>>())
+            .bind(leases.iter().map(|lease| lease.apart.as_secs_f64()).collect::<Vec<_>>())
             .fetch_all(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -107,7 +107,7 @@ impl Store {
                 ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
                 ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS.to_string()),
             ]);
-        options.connect().await
+        foreign::within(timeout_ms, options.connect()).await
     }
 }
 
@@ -139,21 +139,18 @@ impl MerchantList {
     async fn try_out(&self, component_appid: &str) -> Result<(), QueryFault> {
         let mut connection = self.look().await?;
         // Rights, and whether it writes, are looked at only when it runs.
-        let begun = connection.execute(include_str!("sql/foreign_begin.sql")).await;
-        let tried = match begun {
-            Ok(_) => {
-                let tried = sqlx::query(AssertSqlSafe(self.query.expose_secret())).bind(component_appid);
-                tried.fetch_optional(&mut connection).await.map(drop)
-            }
-            Err(error) => Err(error),
-        };
-        match tried {
+        let tried = foreign::within(TRIAL_TIMEOUT_MS, async {
+            connection.execute(include_str!("sql/foreign_begin.sql")).await?;
+            let tried = sqlx::query(AssertSqlSafe(self.query.expose_secret())).bind(component_appid);
+            tried.fetch_optional(&mut connection).await.map(drop)
+        });
+        match tried.await {
             Err(error) if matches!(foreign::code(&error).as_deref(), Some("42501" | "25006")) => {
                 return Err(QueryFault::refused(foreign::said(&error)));
             }
             Ok(()) | Err(_) => {}
         }
-        connection.close().await.ok();
+        foreign::within(0, connection.close()).await.ok();
         // Columns that can not be cast, and a query that is more than one, show only in this form.
         match self.pages(component_appid).await {
             Ok(_) | Err(QueryFault { passing: true, .. }) => Ok(()),
@@ -167,7 +164,8 @@ impl MerchantList {
         let mut connection = connected.map_err(|error| QueryFault::of(&error))?;
         let raw = AssertSqlSafe(self.query.expose_secret()).into_sql_str();
         let text = [PgTypeInfo::with_name("TEXT")];
-        let prepared = connection.prepare_with(raw, &text).await.map_err(|error| QueryFault::of(&error))?;
+        let prepared = foreign::within(TRIAL_TIMEOUT_MS, connection.prepare_with(raw, &text));
+        let prepared = prepared.await.map_err(|error| QueryFault::of(&error))?;
         let parameters = foreign::parameters(&prepared);
         if parameters > text.len() {
             return Err(QueryFault::refused(format!(
@@ -189,7 +187,7 @@ impl MerchantList {
     /// What was seen of the query, at the latest now.
     async fn seen(&self) -> Result<&Seen, QueryFault> {
         if !self.is_seen() {
-            self.look().await?.close().await.ok();
+            foreign::within(0, self.look().await?.close()).await.ok();
         }
         Ok(self.seen.get().expect("who has looked without a fault has seen it"))
     }
@@ -202,9 +200,12 @@ impl MerchantList {
         let seen = self.seen().await?;
         let opened = async {
             let mut connection = self.store.merchant_connection(TIMEOUT_MS).await?;
-            connection.execute(include_str!("sql/foreign_begin.sql")).await?;
-            let statement = AssertSqlSafe(seen.statement.expose_secret());
-            sqlx::query(statement).bind(component_appid).execute(&mut connection).await?;
+            foreign::within(TIMEOUT_MS, async {
+                connection.execute(include_str!("sql/foreign_begin.sql")).await?;
+                let statement = AssertSqlSafe(seen.statement.expose_secret());
+                sqlx::query(statement).bind(component_appid).execute(&mut connection).await
+            })
+            .await?;
             Ok(MerchantPages { connection })
         };
         opened.await.map_err(|error: sqlx::Error| unlisted(&error))
@@ -217,10 +218,8 @@ impl MerchantPages {
     /// # Errors
     /// What the list fails with; it can not be read on.
     pub async fn next(&mut self) -> Result<Option<MerchantPage>, QueryFault> {
-        let listed: Vec<Listed> = sqlx::query_as(include_str!("sql/merchant_list_page.sql"))
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| unlisted(&error))?;
+        let page = sqlx::query_as(include_str!("sql/merchant_list_page.sql")).fetch_all(&mut self.connection);
+        let listed: Vec<Listed> = foreign::within(TIMEOUT_MS, page).await.map_err(|error| unlisted(&error))?;
         if listed.is_empty() {
             return Ok(None);
         }

@@ -7,6 +7,7 @@
 
 pub mod breaker;
 pub mod claim;
+pub mod coverage;
 #[cfg(feature = "demo")]
 pub mod databases;
 pub mod events;

@@ -234,6 +234,8 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let [appids, checks, endpoints, schedules] = columns(&targets.iter().collect::<Vec<_>>());
         let mut transaction = self.pool.begin().await?;
+        // Whoever plans items under such a hold meanwhile, or ends another one, is waited for: the hold's end must meet them.
+        sqlx::query(include_str!("sql/holds_lock.sql")).execute(&mut *transaction).await?;
         say(&mut transaction, said_by, note).await?;
         let ended = sqlx::query(include_str!("sql/holds_resume.sql"))
             .bind(platform)

@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// Postgres did not answer; the batches before are planned.
     pub async fn plan(&self, context: RecordContext, hold_new: bool) -> Result<Planned, StoreError> {
-        sqlx::query(include_str!("sql/holds_expire.sql")).bind(context.platform).execute(&self.pool).await?;
+        self.expire_holds(context.platform).await?;
         let mut planned = Planned::default();
         loop {
             planned.merchants += self.plan_merchants(context.platform, hold_new).await?;
@@ -54,6 +54,19 @@ impl Store {
             }
         }
         Ok(planned)
+    }
+
+    /// Ends the holds whose time is over, alone among the writers of holds, as an operator's word does.
+    async fn expire_holds(&self, platform: PlatformId) -> Result<(), StoreError> {
+        let over: bool =
+            sqlx::query_scalar(include_str!("sql/holds_over.sql")).bind(platform).fetch_one(&self.pool).await?;
+        if over {
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query(include_str!("sql/holds_lock.sql")).execute(&mut *transaction).await?;
+            sqlx::query(include_str!("sql/holds_expire.sql")).bind(platform).execute(&mut *transaction).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
     }
 
     /// One pass over the changed merchants in the order of their appids, each batch behind the one before it.

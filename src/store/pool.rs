@@ -24,6 +24,7 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
+use tokio::time::timeout;
 
 /// What Postgres answers to a statement that wants to write where nothing can be written.
 pub(super) const READ_ONLY: &str = "25006";
@@ -153,14 +154,18 @@ impl Connection {
         }
         // Outside of a runtime the pool is gone, too.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(tokio::time::timeout(RETURN_MAX, async move {
-            if open && live.execute(include_str!("sql/rollback.sql")).await.is_err() {
-                drop(live.detach());
-                return;
+        runtime.spawn(async move {
+            if open {
+                let rollback = live.execute(include_str!("sql/rollback.sql"));
+                if !matches!(timeout(RETURN_MAX, rollback).await, Ok(Ok(_))) {
+                    // Dropped as it is, it would keep its place in the pool for as long as it does not answer.
+                    drop(live.detach());
+                    return;
+                }
             }
             // As the pool's own drop does: it asks the connection whether it still answers.
-            live.return_to_pool().await;
-        }));
+            timeout(RETURN_MAX, live.return_to_pool()).await.ok();
+        });
     }
 }
 
@@ -184,7 +189,7 @@ async fn in_time<T>(
     health: &mut Health,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    match tokio::time::timeout(answer_max, answer).await {
+    match timeout(answer_max, answer).await {
         Ok(answer) => answer.inspect_err(|error| health.read_only.note(error)),
         Err(_) => {
             health.lost = true;
@@ -251,7 +256,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         // Nothing follows a step that did not come.
         let waited = stream::unfold(Some((steps, health)), move |state| async move {
             let (mut steps, health) = state?;
-            match tokio::time::timeout(answer_max, steps.next()).await {
+            match timeout(answer_max, steps.next()).await {
                 Ok(step) => {
                     let step = step?.inspect_err(|error| health.read_only.note(error));
                     Some((step, Some((steps, health))))

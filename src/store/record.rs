@@ -11,7 +11,7 @@ use super::{Store, StoreError, pool::Transaction};
 use crate::domain::{
     CheckName, Class, Finding, PlatformId, Settled,
     link::Patience,
-    outcome::{CallRecord, PhoneState},
+    outcome::{CallRecord, IntentOutcome, PhoneState},
 };
 
 /// What a record did.
@@ -41,6 +41,13 @@ fn writes_others(claim: &Settled) -> bool {
         Some(Finding::Links { .. } | Finding::Invite(_)) => true,
         Some(Finding::Phone(_) | Finding::Callback(_)) | None => claim.key.check.gate().is_some(),
     }
+}
+
+/// Whether the answer to a message is written though its claim is not, because its lease was over: what WeChat said is true whoever
+/// holds the item now. Not that an invitation was sent: its pair has not heard of it, and would be invited again after the cool-down.
+/// Left unknown, it is settled with the next claim.
+fn stands(claim: &Settled) -> bool {
+    claim.key.check != CheckName::Invite || claim.intent.is_some_and(|(_, outcome)| outcome == IntentOutcome::NotMade)
 }
 
 /// What a record writes to one item: what became of its claim, or that it wakes by another's.
@@ -120,7 +127,12 @@ impl Store {
             claims.iter().zip(&recorded).filter(|(_, recorded)| **recorded).map(|(claim, _)| *claim).collect();
         self.write_gates(&mut transaction, context, &applied).await?;
         super::results::write(&mut transaction, context, &applied).await?;
-        self.write_intents(&mut transaction, context, &claims).await?;
+        let ended: Vec<(&Settled, (i32, IntentOutcome))> = claims
+            .iter()
+            .zip(&recorded)
+            .filter_map(|(claim, recorded)| Some((*claim, claim.intent.filter(|_| *recorded || stands(claim))?)))
+            .collect();
+        self.write_intents(&mut transaction, context, &ended).await?;
         self.write_failures(&mut transaction, context, &applied).await?;
         self.write_withdrawn(&mut transaction, context, &applied).await?;
         self.write_closures(&mut transaction, context.platform, &applied).await?;
@@ -200,9 +212,8 @@ impl Store {
         &self,
         transaction: &mut Transaction,
         context: RecordContext,
-        batch: &[&Settled],
+        ended: &[(&Settled, (i32, IntentOutcome))],
     ) -> Result<(), StoreError> {
-        let ended: Vec<_> = batch.iter().filter_map(|claim| claim.intent.map(|intent| (*claim, intent))).collect();
         if ended.is_empty() {
             return Ok(());
         }

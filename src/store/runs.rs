@@ -1,15 +1,14 @@
-//! Runs: opened by a tick or by hand, worked on by every process, closed by one, with a coverage that adds up.
+//! Runs: opened by a tick or by hand, worked on by every process, until nothing is left.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::{FromRow, types::Json};
+use sqlx::FromRow;
 use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::domain::{CheckName, PlatformId, check::Unit};
+use crate::domain::{CheckName, PlatformId};
 
 /// What a run by hand is to do.
 #[derive(Debug, Clone)]
@@ -84,35 +83,6 @@ pub struct Shut {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// One check of a run's coverage.
-#[derive(Debug, Clone, PartialEq, FromRow)]
-pub struct CoverageRow {
-    /// The check.
-    pub check_name: String,
-    /// Items in scope, counted from merchant and wish.
-    pub total: i64,
-    /// Recorded well since the run's start.
-    pub done: i64,
-    /// Not due.
-    pub fresh: i64,
-    /// Nothing to be done, and why.
-    pub skipped: i64,
-    /// Waits for a time.
-    pub deferred: i64,
-    /// Could not be settled.
-    pub failed: i64,
-    /// Counts by bucket and reason.
-    pub reasons: Json<Value>,
-}
-
-impl CoverageRow {
-    /// Whether the buckets add up to the total.
-    #[must_use]
-    pub fn adds_up(&self) -> bool {
-        self.total == self.done + self.fresh + self.skipped + self.deferred + self.failed
-    }
-}
-
 /// What a run would have to do for one check.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DueCount {
@@ -164,13 +134,9 @@ pub(super) fn names(checks: &[CheckName]) -> Vec<&'static str> {
     checks.iter().map(|check| check.name()).collect()
 }
 
-/// What a check counts, by its name in `run_scope`.
-fn unit(check: CheckName) -> &'static str {
-    match check.unit() {
-        Unit::MiniProgram => "mini_program",
-        Unit::AccountWithWish => "account_with_wish",
-        Unit::Wish => "wish",
-    }
+/// For each check its gate, the check whose item carries the merchant's limit.
+pub(super) fn gates(checks: &[CheckName]) -> Vec<Option<&'static str>> {
+    checks.iter().map(|check| check.gate().map(|gate| gate.name())).collect()
 }
 
 impl Store {
@@ -273,66 +239,17 @@ impl Store {
         merchants: Option<&[String]>,
     ) -> Result<bool, StoreError> {
         let unfinished = match merchants {
-            None => sqlx::query_scalar(include_str!("sql/run_unfinished.sql")).bind(platform).bind(names(checks)),
+            None => sqlx::query_scalar(include_str!("sql/run_unfinished.sql"))
+                .bind(platform)
+                .bind(names(checks))
+                .bind(gates(checks)),
             Some(merchants) => sqlx::query_scalar(include_str!("sql/run_unfinished_of.sql"))
                 .bind(platform)
                 .bind(names(checks))
-                .bind(merchants),
+                .bind(merchants)
+                .bind(gates(checks)),
         };
         Ok(unfinished.fetch_one(&self.pool).await?)
-    }
-
-    /// Counts and closes a run; `false`: another process closed it first. `left_because` says why due items were left. What a
-    /// halted run of a schedule left is another run's from then on, which waits until the platform works.
-    ///
-    /// # Errors
-    /// Postgres did not answer: the run is open as before.
-    pub async fn close_run(
-        &self,
-        platform: PlatformId,
-        run: &OpenRun,
-        state: RunState,
-        reason: Option<&str>,
-        left_because: Option<&str>,
-        shut: &[Shut],
-    ) -> Result<bool, StoreError> {
-        // A run over all merchants meets most rows of its tables: going through them once costs less than a look-up for
-        // each. Wishes are few beside the items of all merchants, so a run over them alone looks its items up.
-        let of_all = run.merchants.is_none() && run.checks.iter().any(|check| check.unit() == Unit::MiniProgram);
-        let mut transaction = match of_all {
-            true => self.pool.begin_with(include_str!("sql/coverage_of_all.sql")).await?,
-            false => self.pool.begin().await?,
-        };
-        let causes: Vec<Option<&Shut>> =
-            run.checks.iter().map(|check| shut.iter().find(|shut| shut.check == *check)).collect();
-        sqlx::query(include_str!("sql/coverage_write.sql"))
-            .bind(run.run_id)
-            .bind(names(&run.checks))
-            .bind(run.checks.iter().map(|check| unit(*check)).collect::<Vec<_>>())
-            .bind(
-                causes.iter().map(|cause| cause.map(|shut| shut.reason.as_str()).or(left_because)).collect::<Vec<_>>(),
-            )
-            .bind(causes.iter().map(|cause| cause.is_some_and(|shut| shut.held)).collect::<Vec<_>>())
-            .bind(of_all)
-            .execute(&mut *transaction)
-            .await?;
-        let halted = state == RunState::Halted;
-        let state: &'static str = state.into();
-        let closed = sqlx::query(include_str!("sql/run_close.sql"))
-            .bind(run.run_id)
-            .bind(state)
-            .bind(reason)
-            .execute(&mut *transaction)
-            .await?;
-        if closed.rows_affected() == 0 {
-            return Ok(false);
-        }
-        if halted && run.schedule.is_some() {
-            // At once: the platform may work again by now, and nobody would look for what this run left.
-            sqlx::query(include_str!("sql/run_follow.sql")).bind(platform).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        Ok(true)
     }
 
     /// How a run stands, and why.
@@ -345,17 +262,6 @@ impl Store {
         let known =
             state.parse().map_err(|_| StoreError::Inconsistent(format!("run {run} has the unknown state {state}")))?;
         Ok((known, reason))
-    }
-
-    /// The coverage of a run, in the order of the checks.
-    ///
-    /// # Errors
-    /// Postgres did not answer.
-    pub async fn coverage(&self, run: Uuid) -> Result<Vec<CoverageRow>, StoreError> {
-        let mut rows: Vec<CoverageRow> =
-            sqlx::query_as(include_str!("sql/coverage_rows.sql")).bind(run).fetch_all(&self.pool).await?;
-        rows.sort_by_key(|row| row.check_name.parse::<CheckName>().ok());
-        Ok(rows)
     }
 
     /// What a run would have to do now.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use wxpatrol::{domain::CheckName, simulate::Endpoint, store::runs::CoverageRow};
+use wxpatrol::{domain::CheckName, simulate::Endpoint, store::coverage::CoverageRow};
 
 use crate::world::{World, plan, until, wish};
 

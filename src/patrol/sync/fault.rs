@@ -1,5 +1,7 @@
 //! Why a sync ended early, and what of it is a fault of the whole platform, which opens the breaker.
 
+use std::time::Duration;
+
 use super::{super::halt, Sync, Synced};
 use crate::{
     domain::{CallError, Class, Endpoint, TokenFault, errcode},
@@ -18,6 +20,9 @@ pub enum SyncError {
     /// The operator's own list can not be read, or can not be believed. Half a sentence, without any value of it.
     #[error("WXPATROL_MERCHANT_SQL: {0}; what was read is kept, and nobody counts as withdrawn")]
     Source(String),
+    /// The endpoint is closed for longer than is worth a wait.
+    #[error("{} is closed for {} s", .0.name(), .1.as_secs())]
+    Closed(Endpoint, Duration),
     /// Postgres did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,7 +45,7 @@ impl SyncError {
         match self {
             Self::List(error) => error.class() == Class::Halt,
             Self::Info(error) => matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. })),
-            Self::Source(_) | Self::Store(_) | Self::Stopped => false,
+            Self::Source(_) | Self::Closed(..) | Self::Store(_) | Self::Stopped => false,
         }
     }
 }

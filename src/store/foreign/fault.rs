@@ -1,8 +1,13 @@
 //! Why a query of the operator's own could not be asked, in words that repeat nothing of it and nothing of its answer.
 
+use std::time::Duration;
+
 use sqlx::{Either, Statement as _, postgres::PgStatement};
 
 use super::TIMEOUT_MS;
+
+/// How much longer than the server's own time limit an answer is waited for.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a query could not be looked at, or asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +32,16 @@ impl QueryFault {
             false => Self::refused(unprepared(error)),
         }
     }
+}
+
+/// An answer of Postgres's, or the fault that it did not come within the server's own time limit and a while: where a server or the
+/// way to it is gone without a word, nobody else would end the wait.
+pub(in crate::store) async fn within<T>(
+    limit_ms: u32,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let silent = |_| sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    tokio::time::timeout(Duration::from_millis(limit_ms.into()) + GRACE, answer).await.map_err(silent)?
 }
 
 /// Whether a fault is not the query's own. 55: a lock; 57: cancelled or shut down; 53: out of something; 40: rolled back; 08 and

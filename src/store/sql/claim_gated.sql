@@ -7,11 +7,10 @@
 -- that cross see each other. Served by item_due and item's primary key.
 with moment as materialized (
   select clock() as now
-), candidate as materialized (
+), front as materialized (
   select i.appid,
          i.counterpart,
-         i.due_at,
-         row_number() over (partition by i.appid order by i.due_at, i.counterpart) as nth
+         i.due_at
     from item i
     join item g
       on g.platform_id = i.platform_id
@@ -33,6 +32,12 @@ with moment as materialized (
      and ($6::text[] is null or i.appid = any ($6))
    order by i.due_at, i.appid, i.counterpart
    limit $3 * 20
+), candidate as materialized (
+  select f.appid,
+         f.counterpart,
+         f.due_at,
+         row_number() over (partition by f.appid order by f.due_at, f.counterpart) as nth
+    from front f
 ), chosen as materialized (
   select i.platform_id, i.appid, i.check_name, i.counterpart
     from candidate c

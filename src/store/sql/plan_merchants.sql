@@ -4,7 +4,8 @@
 -- $7 the appid behind which to begin ('': with the first). What stands before it was just planned, and has left a dead entry
 -- in the index for each: those a later batch would step over again and again, all the more while some old transaction (a
 -- backup) sees them.
--- Locks the merchants it looks at. Served by merchant_to_plan. A leased item of a merchant that is barred loses its lease: its
+-- Locks the merchants it looks at, and the wishes of each, also one that is to be planned as it is: whoever plans it now has not
+-- seen what changed here, and is waited for. Served by merchant_to_plan. A leased item of a merchant that is barred loses its lease: its
 -- answer is dropped.
 with moment as materialized (
   select clock() as now
@@ -16,7 +17,7 @@ with moment as materialized (
      and m.appid > $7
    order by m.appid
    limit $2
-     for update
+     for no key update
 ), rule as materialized (
   select r.check_name, string_to_array(r.sets, ',')::int[] as sets, r.sleeps
     from unnest($4::text[], $5::text[], $6::boolean[]) as r (check_name, sets, sleeps)
@@ -90,7 +91,6 @@ with moment as materialized (
    where w.platform_id = d.platform_id
      and w.official_account = d.official_account
      and w.mini_program = d.mini_program
-     and not w.plan_stale
 ), looked_at as (
   update merchant m
      set plan_stale = false

@@ -52,7 +52,7 @@ update item i
    and i.counterpart = s.counterpart
    and case when s.wakes then i.leased_by is null
                               and i.due_at = 'infinity'
-                              and (i.reason is null or i.reason = 'phone_not_missing')
+                              and (i.reason is null or i.reason in ('phone_not_missing', 'not_wanted'))
                               and exists (select from item p
                                            where p.platform_id = $1
                                              and p.appid = s.appid

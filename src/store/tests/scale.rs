@@ -14,9 +14,10 @@ use crate::{
     },
     store::{
         claim::Claim,
+        coverage::{Closed, Closing, CoverageRow},
         merchant_list::Given,
         merchants::MerchantRow,
-        runs::{CoverageRow, RunState, RunWish},
+        runs::{RunState, RunWish},
     },
 };
 
@@ -124,9 +125,9 @@ async fn counted(database: &TestDatabase, merchants: Option<Vec<String>>) -> Vec
     // The run began an hour ago.
     say(&database.pool, "update run set started_at = clock() - interval '1 h' where state = 'open'").await;
     let open = store.open_runs(1).await.unwrap();
-    assert!(
-        store.close_run(1, &open[0], RunState::Interrupted, Some("a test"), Some("interrupted"), &[]).await.unwrap()
-    );
+    let (state, left_because) = (RunState::Interrupted, Some("interrupted"));
+    let closing = Closing { state, reason: Some("a test"), left_because, shut: &[], sure: true };
+    assert_eq!(store.close_run(1, &open[0], closing).await.unwrap(), Closed::Yes);
     store.coverage(run).await.unwrap()
 }
 
@@ -190,8 +191,9 @@ async fn what_asks_for_due_items_reads_none_of_those_that_are_not() {
     let mut session = database.pool.acquire().await.unwrap();
     session.execute("set search_path to wxpatrol_data").await.unwrap();
     let nobody: Option<Vec<String>> = None;
-    let unfinished = pages!(&mut *session, "run_unfinished.sql", 1, vec!["phone", "callback"]);
-    let of_one = pages!(&mut *session, "run_unfinished_of.sql", 1, vec!["phone", "callback"], vec!["wx000001"]);
+    let (checks, gates) = (&["phone", "callback", "ask"][..], &[None, None, Some("phone")][..]);
+    let unfinished = pages!(&mut *session, "run_unfinished.sql", 1, checks, gates);
+    let of_one = pages!(&mut *session, "run_unfinished_of.sql", 1, checks, vec!["wx000001"], gates);
     let suspects = pages!(&mut *session, "suspects.sql", 1, "phone", &nobody, 0.0);
     let returned = pages!(&mut *session, "leases_return.sql", uuid::Uuid::nil(), 1);
     session.execute("reset search_path").await.unwrap();

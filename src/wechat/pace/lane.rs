@@ -172,7 +172,8 @@ impl Lane {
 
     /// Gives back what no call was made with: the rest of the present slice, and what a question that is out still brings.
     pub(super) async fn give_back(&self) {
-        let mut slots = self.turn.lock().await;
+        // A refresh may stand here as long as the source is silent; its slots stay counted then.
+        let Ok(mut slots) = timeout(SILENCE, self.turn.lock()).await else { return };
         if let Some(asking) = slots.asking.take()
             && let Ok(Ok((at, Ok(Slice::Granted { count, .. })))) = timeout(SILENCE, asking).await
         {

@@ -31,7 +31,10 @@ use wxpatrol::{
         sync::{Sync, Synced},
     },
     simulate::{self, Plan, SimulatedWechat},
-    store::runs::{CoverageRow, RunState, RunWish},
+    store::{
+        coverage::CoverageRow,
+        runs::{RunState, RunWish},
+    },
 };
 
 pub use postgres::TestDatabase;
@@ -205,7 +208,8 @@ impl World {
     pub async fn sync(&self) -> Synced {
         let app = self.app().await;
         let Ready { platform, wire, source, .. } = app.ready().await.unwrap();
-        let sync = Sync { store: app.store.clone(), wire, platform, source, stop: CancellationToken::new() };
+        let sync =
+            Sync { store: app.store.clone(), wire, platform, source, stop: CancellationToken::new(), closed_max: None };
         let synced = sync.run().await.unwrap();
         app.store.close().await;
         synced
