@@ -237,6 +237,9 @@ impl Store {
     /// # Errors
     /// Nothing of the batch was kept.
     pub async fn keep_info(&self, platform: PlatformId, rows: &[MerchantRow], given: Given) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut transaction = self.begin_by_key().await?;
         sqlx::query(include_str!("sql/merchant_info.sql"))
             .bind(platform)
@@ -258,6 +261,9 @@ impl Store {
     /// # Errors
     /// Postgres did not answer.
     pub async fn note_unreadable_info(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
+        if appids.is_empty() {
+            return Ok(());
+        }
         sqlx::query(include_str!("sql/merchants_unreadable.sql"))
             .bind(platform)
             .bind(appids)
@@ -271,7 +277,10 @@ impl Store {
     /// # Errors
     /// Postgres did not answer.
     pub async fn withdraw(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
-        sqlx::query(include_str!("sql/record_withdrawn.sql")).bind(platform).bind(appids).execute(&self.pool).await?;
+        if !appids.is_empty() {
+            let withdraw = sqlx::query(include_str!("sql/record_withdrawn.sql"));
+            withdraw.bind(platform).bind(appids).execute(&self.pool).await?;
+        }
         Ok(())
     }
 

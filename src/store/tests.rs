@@ -2,8 +2,10 @@
 
 mod claims;
 mod counts;
+mod crossing;
 mod events;
 mod foreign;
+mod gates;
 mod history;
 mod intents;
 mod keys;

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    domain::message::{MessagePolicy, Permission},
+    domain::{
+        Finding, Outcome, Settled,
+        message::{MessagePolicy, Permission},
+        outcome::{IntentOutcome, InviteAnswer},
+    },
     store::{
         claim::Claim,
         intend::{Intended, Leased},
@@ -161,11 +165,12 @@ async fn processes_that_write_at_once_never_pass_the_days_cap_together() {
 
 #[tokio::test]
 async fn an_invitation_is_written_with_what_its_wish_says_unless_an_earlier_one_is_unsettled() {
-    let database = to_invite(5).await;
-    let claims = claimed(&database.store, CheckName::Invite, 5).await;
+    let database = to_invite(6).await;
+    let claims = claimed(&database.store, CheckName::Invite, 6).await;
     say(
         &database.pool,
-        "update link set read_at = clock() - interval '26 hours' where mini_program = 'wx0003';
+        "update merchant set withdrawn_at = clock() where appid = 'wx0006';
+         update link set read_at = clock() - interval '26 hours' where mini_program = 'wx0003';
          delete from wish where mini_program = 'wx0004';
          insert into intent (platform_id, purpose, appid, counterpart, number, made_at, deadline_at, process_id)
          values (1, 'invite', 'wxoawx0005', 'wx0005', 1, clock() - interval '1 min', clock(), '00000000-0000-0000-0000-000000000001')",
@@ -181,6 +186,7 @@ async fn an_invitation_is_written_with_what_its_wish_says_unless_an_earlier_one_
     );
     assert!(matches!(of["wx0002"], Intended::Yes { number: 1, notify_users: true, show_profile: false, .. }), "{of:?}");
     assert_eq!(*of["wx0003"], not_wanted);
+    assert_eq!(*of["wx0006"], not_wanted, "it has withdrawn since it was planned");
     assert!(matches!(of["wx0004"], Intended::LeaseLost | Intended::Refused(_)), "{of:?}");
     assert_eq!(*of["wx0005"], Intended::Unsettled);
     assert_eq!(written(&database).await, ["wxoawx0001 1", "wxoawx0002 1", "wxoawx0005 1"]);
@@ -201,4 +207,35 @@ async fn nobody_is_messaged_on_a_database_that_is_another_than_before() {
         assert_eq!(answers, [held.clone(), held.clone()]);
     }
     assert_eq!(written(&database).await, ["wx0001 1"]);
+}
+
+#[tokio::test]
+async fn an_invitation_whose_record_comes_too_late_is_settled_with_the_next_claim_and_not_sent_again() {
+    let database = to_invite(1).await;
+    let late = claimed(&database.store, CheckName::Invite, 1).await.remove(0);
+    let answers = database.store.intend(&[Leased::of(&late)], &POLICY, CALL_MAX).await.unwrap();
+    let Intended::Yes { number, .. } = answers[0] else { panic!("{answers:?}") };
+    database.advance(Duration::from_secs(61)).await;
+    let sent = |outcome| Settled {
+        key: late.key.clone(),
+        fence: late.fence,
+        outcome: Outcome::Done { due_at: None },
+        call: None,
+        finding: Some(Finding::Invite(InviteAnswer::Sent)),
+        intent: Some((number, outcome)),
+        free_at: None,
+    };
+    let context = RecordContext { platform: 1, run: None, patience: Patience(Duration::from_secs(60)) };
+    let recorded = database.store.record(context, &[sent(IntentOutcome::Made)]).await.unwrap();
+    assert_eq!(recorded.written, [false]);
+    let next = claimed(&database.store, CheckName::Invite, 1).await.remove(0);
+    // Long after the cool-down, and read as not linked yet: nothing else would hold the second one back.
+    database.advance(Duration::from_secs(30)).await;
+    let policy = MessagePolicy { cooldown: Duration::from_secs(1), ..POLICY };
+    let answers = database.store.intend(&[Leased::of(&next)], &policy, CALL_MAX).await.unwrap();
+    assert_eq!(answers, [Intended::Unsettled]);
+    // That it was not made is known, whoever holds the item.
+    database.store.record(context, &[sent(IntentOutcome::NotMade)]).await.unwrap();
+    let outcome = "select outcome from wxpatrol_data.intent";
+    assert_eq!(sqlx::query_scalar::<_, String>(outcome).fetch_one(&database.pool).await.unwrap(), "not_made");
 }

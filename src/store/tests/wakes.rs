@@ -17,7 +17,7 @@ const CONTEXT: RecordContext = RecordContext { platform: 1, run: None, patience:
 const ASKS: &str = "
     insert into platform (component_appid) values ('wxcomponent');
     insert into merchant (platform_id, appid, kind)
-    select 1, appid, 'mini_program' from unnest('{wxcool,wxleased,wxmaximum,wxnew,wxsleeps,wxunpermitted}'::text[]) appid;
+    select 1, appid, 'mini_program' from unnest('{wxcool,wxleased,wxmaximum,wxnew,wxsleeps,wxunpermitted,wxunwanted}'::text[]) appid;
     insert into item (platform_id, appid, check_name, due_at, due_since)
     select 1, appid, 'phone', clock(), clock() from merchant;
     insert into item (platform_id, appid, check_name, due_at, due_since, outcome, reason, attempts) values
@@ -26,7 +26,8 @@ const ASKS: &str = "
         (1, 'wxmaximum', 'ask', 'infinity', 'infinity', 'skipped', 'maximum_reached', 0),
         (1, 'wxnew', 'ask', 'infinity', 'infinity', null, null, 0),
         (1, 'wxsleeps', 'ask', 'infinity', 'infinity', 'skipped', 'phone_not_missing', 2),
-        (1, 'wxunpermitted', 'ask', 'infinity', 'infinity', 'skipped', 'permission', 0);
+        (1, 'wxunpermitted', 'ask', 'infinity', 'infinity', 'skipped', 'permission', 0),
+        (1, 'wxunwanted', 'ask', 'infinity', 'infinity', 'skipped', 'not_wanted', 0);
     update item set leased_until = clock() + interval '1 min', leased_by = '00000000-0000-0000-0000-000000000001'
      where appid = 'wxleased' and check_name = 'ask';
 ";
@@ -62,10 +63,10 @@ async fn a_missing_phone_wakes_the_ask_that_slept_for_want_of_one_and_no_other()
     say(&database.pool, ASKS).await;
     let store = &database.store;
     let batch: Vec<Settled> = phones(store).await.iter().map(|claim| read(store, claim, PhoneState::Missing)).collect();
-    assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, [true; 6]);
-    assert_eq!(awake(&database).await, ["wxnew", "wxsleeps"]);
+    assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, [true; 7]);
+    assert_eq!(awake(&database).await, ["wxnew", "wxsleeps", "wxunwanted"]);
     let missing = "select count(*) from wxpatrol_data.phone where state = 'missing'";
-    assert_eq!(sqlx::query_scalar::<_, i64>(missing).fetch_one(&database.pool).await.unwrap(), 6);
+    assert_eq!(sqlx::query_scalar::<_, i64>(missing).fetch_one(&database.pool).await.unwrap(), 7);
 }
 
 #[tokio::test]
@@ -77,7 +78,7 @@ async fn a_late_process_that_read_a_missing_phone_wakes_nobody() {
     let next = database.another_store().await;
     assert_eq!(phones(&next).await.len(), late.len(), "the leases are over");
     let batch: Vec<Settled> = late.iter().map(|claim| read(&next, claim, PhoneState::Missing)).collect();
-    assert_eq!(database.store.record(CONTEXT, &batch).await.unwrap().written, [false; 6]);
+    assert_eq!(database.store.record(CONTEXT, &batch).await.unwrap().written, [false; 7]);
     assert_eq!(awake(&database).await, [""; 0]);
 }
 
@@ -89,7 +90,7 @@ async fn a_phone_that_was_bound_since_the_last_reading_puts_the_ask_to_sleep() {
     for state in [PhoneState::Missing, PhoneState::Bound] {
         say(&database.pool, "update item set due_at = clock() where check_name = 'phone'").await;
         let batch: Vec<Settled> = phones(store).await.iter().map(|claim| read(store, claim, state)).collect();
-        assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, [true; 6]);
+        assert_eq!(store.record(CONTEXT, &batch).await.unwrap().written, [true; 7]);
     }
     let asleep = "select appid from wxpatrol_data.item
                    where check_name = 'ask' and due_at = 'infinity' and reason = 'phone_not_missing'
@@ -97,7 +98,7 @@ async fn a_phone_that_was_bound_since_the_last_reading_puts_the_ask_to_sleep() {
     let asleep: Vec<String> = sqlx::query_scalar(asleep).fetch_all(&database.pool).await.unwrap();
     assert_eq!(
         asleep,
-        ["wxcool", "wxleased", "wxmaximum", "wxnew", "wxsleeps"],
+        ["wxcool", "wxleased", "wxmaximum", "wxnew", "wxsleeps", "wxunwanted"],
         "a leased ask is its holder's to settle"
     );
 }
