@@ -133,6 +133,7 @@ impl App {
                 "--until lies in the past: give a time to come, such as 2h or 2026-12-01".to_owned(),
             ));
         }
+        self.refuse_pointless(platform, &targets).await?;
         let paused = self.store.pause(platform, &targets, flags.note.as_deref(), until, &who()).await?;
         eprintln!("pause: {} set, {} renewed", counted(paused.new, "hold", "holds"), paused.renewed);
         Ok(Exit::Done)
@@ -150,6 +151,26 @@ impl App {
         }
         eprintln!("resume: {} ended", counted(ended, "hold", "holds"));
         Ok(Exit::Done)
+    }
+
+    /// A hold that can meet no item would only seem to hold something: the items of each check are of one kind of merchant.
+    async fn refuse_pointless(&self, platform: PlatformId, targets: &[HoldTarget]) -> Result<(), AppError> {
+        let appids: Vec<String> = targets.iter().filter_map(|target| target.appid.clone()).collect();
+        let known = self.store.known_merchants(platform, &appids).await?;
+        let pointless = targets.iter().filter_map(|target| {
+            let (appid, check) = (target.appid.as_ref()?, target.check?);
+            let kind = known.get(appid)?.kind;
+            let words = |kind| match kind {
+                Kind::MiniProgram => ("a", "mini program"),
+                Kind::OfficialAccount => ("an", "official account"),
+                Kind::Unknown | Kind::Other => ("a", "merchant of another kind"),
+            };
+            (kind != check.kind() && kind != Kind::Unknown).then(|| {
+                let ((a, is), (_, of)) = (words(kind), words(check.kind()));
+                format!("{appid} is {a} {is}, and {} is about each {of}", check.name())
+            })
+        });
+        refuse("pause", "name a check of the merchant's, or no check", pointless.collect())
     }
 
     /// What is named, and the platform that it is of.

@@ -76,6 +76,15 @@ impl CheckName {
         }
     }
 
+    /// The kind of merchant that its items belong to.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self.unit() {
+            Unit::MiniProgram => Kind::MiniProgram,
+            Unit::AccountWithWish | Unit::Wish => Kind::OfficialAccount,
+        }
+    }
+
     /// Whether the check messages people.
     #[must_use]
     pub const fn messages_people(self) -> bool {

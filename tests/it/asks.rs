@@ -138,3 +138,15 @@ async fn a_cap_of_none_asks_nobody() {
     assert_eq!(world.wechat.readout().asks, 0);
     assert_eq!(world.wechat.arrived(Endpoint::Checkmobile), 5);
 }
+
+#[tokio::test]
+async fn asks_that_are_going_to_be_refused_use_none_of_the_endpoint_s_slots() {
+    let world = nobody_has_a_phone(60).await;
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    // A call each ten seconds: were each refusal to wait for a slot, this would take ten minutes.
+    let world = world.with("WXPATROL_LIMIT_CHECKMOBILE", "6/min").with("WXPATROL_ASKS_PER_DAY", "1");
+    let ran = world.once_of(&[CheckName::Ask]).await;
+    ran.assert_complete();
+    assert_eq!((ran.of(CheckName::Ask).done, ran.of(CheckName::Ask).deferred), (1, 59), "{ran:?}");
+    assert_eq!(world.wechat.readout().asks, 1);
+}

@@ -126,6 +126,11 @@ async fn a_wrong_flag_is_refused_with_what_would_be_right() {
     assert_refused(&world, &["pause", "--schedule", "ask", "--check", "ask"], "", &["--schedule", "--check"]).await;
     assert_refused(&world, &["pause", "--schedule", "ask", "--until", "2020-01-01"], "", &["past"]).await;
     assert_refused(&world, &["resume", "--schedule", "ask"], "", &["nothing is held"]).await;
+    let (account, program) = (Plan::official_account(0), Plan::mini_program(0));
+    let links = &["pause", "--merchant", &program, "--check", "links"];
+    assert_refused(&world, links, "", &[&program, "is a mini program", "links is about each official account"]).await;
+    let phone = &["pause", "--merchant", &program, "--merchant", &account, "--check", "phone"];
+    assert_refused(&world, phone, "", &[&account, "is an official account", "nothing was changed"]).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use wxpatrol::simulate::{Endpoint, Oddity, Plan, Rule};
 
-use crate::world::{Program, World, plan, until};
+use crate::world::{Program, World, plan, proxy::Proxy, until};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -77,6 +77,38 @@ async fn a_second_signal_ends_the_program_at_once() {
     assert_eq!(once.ended().await.code, Some(1));
     let held = "select count(*) from wxpatrol_data.item where leased_until > wxpatrol_data.clock()";
     assert!(world.count(held).await > 0, "it waited for its calls");
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_program_also_while_its_refreshes_wait_for_a_postgres_that_is_away() {
+    // Ten refreshes a second, and nobody has a token yet.
+    let world = World::synced(plan(200, 2)).await.with("WXPATROL_LEASE", "30s");
+    let world = world.with("WXPATROL_LIMIT_API_AUTHORIZER_TOKEN", "10/s");
+    let world = world.with("WXPATROL_LIMIT_API_GET_AUTHORIZER_INFO", "10/s");
+    let (proxy, url) = Proxy::to_postgres(&world.database.url()).await;
+    let world = world.with("DATABASE_URL", &url);
+    for (arguments, code) in [(&["--once"][..], 1), (&["sync"][..], 1)] {
+        if arguments == ["sync"] {
+            sqlx::query("update wxpatrol_data.merchant set info_at = null")
+                .execute(&world.database.pool)
+                .await
+                .unwrap();
+        }
+        let (before, infos) =
+            (world.wechat.arrived(Endpoint::ApiAuthorizerToken), world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo));
+        let program = world.spawn(arguments);
+        until("it is under way", async || {
+            world.wechat.arrived(Endpoint::ApiAuthorizerToken) > before + 20
+                || world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo) > infos + 5
+        })
+        .await;
+        proxy.stick();
+        until("its connections are half open", async || proxy.stuck() >= 1).await;
+        program.signal(Signal::SIGTERM);
+        let ended = program.ended().await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.everything());
+        proxy.heal();
+    }
 }
 
 #[tokio::test]
