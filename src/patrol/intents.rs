@@ -57,7 +57,9 @@ impl Intents {
         let (batch, answers): (Vec<_>, Vec<_>) = std::mem::take(&mut *self.waiting()).into_iter().unzip();
         match inner.store.intend(&batch, policy, inner.step_max()).await {
             Ok(intended) => {
-                self.refused.send_replace(refused_until(&intended));
+                // Whoever waits for a slot meanwhile keeps its place, unless there is news.
+                let now = refused_until(&intended);
+                self.refused.send_if_modified(|known| std::mem::replace(known, now) != now);
                 // Who has gone meanwhile has a message that counts as made, as after any call whose answer is lost.
                 for (answer, intended) in answers.into_iter().zip(intended) {
                     answer.send(intended).ok();
