@@ -26,7 +26,9 @@ fn main() -> ExitCode {
         eprintln!("wxpatrol: logging could not be set up: {error}");
         return ExitCode::from(app::Exit::CouldNotStart.code());
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Two at least: a command that waits for standard input keeps one.
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("wxpatrol: the runtime could not be started: {error}");

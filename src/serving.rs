@@ -17,6 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the header of a request may take to come, and how long a connection may be without a request.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at once; others wait to be let in. Postgres and WeChat must have file descriptors of the process left.
+const CONNECTIONS_MAX: usize = 256;
+/// A connection is told to end after this, whoever keeps it busy,
+const LIFE_MAX: Duration = Duration::from_secs(60);
+/// and is cut off after this: a client that reads no answers never ends it.
+const GOODBYE_MAX: Duration = Duration::from_secs(15);
 
 /// Serves until `stop`, and from then on what is under way, for so long at most. What is not over by then is cut off.
 pub async fn serve(mut listener: TcpListener, pages: Router, stop: CancellationToken, grace: Duration) {
@@ -24,7 +30,7 @@ pub async fn serve(mut listener: TcpListener, pages: Router, stop: CancellationT
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            (stream, _) = Listener::accept(&mut listener) => {
+            (stream, _) = Listener::accept(&mut listener), if connections.len() < CONNECTIONS_MAX => {
                 connections.spawn(answer(stream, pages.clone(), stop.clone()));
             }
             Some(_) = connections.join_next() => {}
@@ -49,6 +55,13 @@ async fn answer(stream: TcpStream, pages: Router, stop: CancellationToken) {
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = tokio::time::sleep(LIFE_MAX) => {
+            connection.as_mut().graceful_shutdown();
+            let Ok(answered) = tokio::time::timeout(GOODBYE_MAX, connection).await else {
+                return tracing::debug!("a connection was cut off");
+            };
+            answered
         }
     };
     if let Err(error) = answered {

@@ -28,7 +28,9 @@ pub enum TelemetryError {
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    let filter = EnvFilter::try_new(&settings.filter)?;
+    // It repeats the values of parameters of DATABASE_URL that it does not know, and one may be a password.
+    let silent = "sqlx_postgres::options=off".parse()?;
+    let filter = EnvFilter::try_new(&settings.filter)?.add_directive(silent);
     let terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if as_json(settings.format, terminal) {

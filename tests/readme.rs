@@ -5,7 +5,14 @@
 #[path = "it/world/postgres.rs"]
 mod postgres;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use chrono::{Datelike as _, TimeDelta, Utc};
 use postgres::TestDatabase;
@@ -196,11 +203,20 @@ fn the_demo_counts_what_the_readmes_show() {
         .expect("the program starts");
     let errors = String::from_utf8_lossy(&demo.stderr);
     assert!(demo.status.success(), "{errors}");
+    // What a person has in the usual folder is not touched by a test.
+    let cluster = folder.path().join("data/demo/pg");
+    assert!(cluster.is_dir(), "{errors}");
     let seen = figures(&format!("{}\n{errors}", String::from_utf8_lossy(&demo.stdout)));
     let shown = figures(&blocks(&text(PAGES[0]), "text").concat());
     assert!(shown.len() >= 8, "{shown:?}");
     for line in shown.iter().filter(|line| !(month_ends && line.contains("invitations"))) {
         assert!(seen.contains(line), "the demo does not show {line:?}, but {seen:#?}");
+    }
+    // The server ends a moment after the demo; then its folder can go.
+    let waited = Instant::now();
+    while cluster.join("postmaster.pid").exists() {
+        assert!(waited.elapsed() < Duration::from_secs(60), "the server of the demo does not end");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -7,13 +7,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, Exit, once, private, watch};
+use super::{App, AppError, Exit, once, printed, private, watch};
 use crate::{
     cli::Demo,
     config::{Config, NewMerchants},
     domain::CheckName,
     ops::{print::Format, report},
-    private_postgres::{Durability, Options, Sources, Wanted, default_data_dir},
+    private_postgres::{Durability, Options, Sources, Wanted, demo_data_dir},
     simulate::{LinkMode, Plan, SimulatedWechat, World},
     store::{
         Store,
@@ -41,7 +41,8 @@ pub(super) async fn show(flags: &Demo, format: Format, stop: CancellationToken) 
         .map_err(|error| AppError::Input(format!("the simulated WeChat can not listen on this machine: {error}")))?;
     say(&format!("simulated WeChat with {mini_programs} mini programs and {official_accounts} official accounts"));
     let options = Options { durability: Durability::Full, sources: Sources::MayInstall, wanted: Wanted::Any };
-    let server = private::start(&default_data_dir().join("demo"), options).await?;
+    let folder = demo_data_dir().map_err(|error| AppError::Input(error.to_string()))?;
+    let server = private::start(&folder, options).await?;
     let database = format!("demo_{}", uuid::Uuid::now_v7().simple());
     Store::create_database(&server.url("postgres"), &database).await?;
     let app = App::open(config(&server.url(&database), &wechat, &plan)?, format, stop, "demo").await;
@@ -120,7 +121,8 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
             let more = table.rows.len().saturating_sub(rows_max);
             table.rows.truncate(rows_max);
             app.print(&table)?;
-            println!("{}", if more > 0 { format!("and {more} more: wxpatrol report {name}\n") } else { String::new() });
+            let more = if more > 0 { format!("and {more} more: wxpatrol report {name}\n\n") } else { "\n".to_owned() };
+            printed(&more)?;
         }
     }
     let readout = world.readout();
@@ -145,7 +147,7 @@ async fn run(app: &App) -> Result<Exit, AppError> {
     let ended = watch::one(&ready.platform.component_appid, &app.patrol(&ready, true), run).await?;
     let coverage = app.store.coverage(run).await?;
     app.print(&once::coverage_table(run, &coverage))?;
-    println!();
+    printed("\n")?;
     match ended {
         Some((RunState::Complete, _)) if coverage.iter().all(|row| row.adds_up()) => Ok(Exit::Done),
         Some((state, reason)) => Err(AppError::Incomplete(format!("the run ended {state:?}: {reason:?}"))),

@@ -1,19 +1,22 @@
 //! `import`: merchants and refresh tokens from CSV or JSON lines. All of the file or nothing: a line that can not be used
 //! is named with its number, and then nothing is stored.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::{BufRead, BufReader, Read, stdin},
-};
+use std::{collections::BTreeSet, io::Read};
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{App, AppError, Exit, counted::merchants, operators::refuse, quotes::Watched};
+use super::{
+    App, AppError, Exit,
+    counted::merchants,
+    inputs::{lines, open},
+    operators::refuse,
+    platforms::Member,
+    quotes::Watched,
+};
 use crate::{
-    cli::{Import, Input, ListFormat},
+    cli::{Import, ListFormat},
     config,
     domain::{Kind, PlatformId},
     store::merchants::MerchantRow,
@@ -69,6 +72,7 @@ impl App {
         if rows.iter().any(|row| row.refresh_token.is_some()) {
             self.refuse_own("the file brings refresh tokens")?;
         }
+        self.refuse_platforms(&rows).await?;
         self.refuse_newcomers(platform, &rows).await?;
         if flags.dry_run {
             eprintln!("import: {} can be imported; nothing was stored (dry run)", merchants(rows.len()));
@@ -91,6 +95,15 @@ impl App {
         Ok(Exit::Done)
     }
 
+    /// A platform's own appid is no merchant's: with its token nobody is asked for anything.
+    async fn refuse_platforms(&self, rows: &[MerchantRow]) -> Result<(), AppError> {
+        let known = self.known_platforms().await?;
+        let platforms: BTreeSet<&str> = known.iter().map(Member::appid).collect();
+        let named = rows.iter().filter(|row| platforms.contains(row.appid.as_str()));
+        let faults = named.map(|row| format!("{} is a platform, no merchant", row.appid)).collect();
+        refuse("import", "take these out of the file", faults)
+    }
+
     /// One list says who is a merchant: beside `WXPATROL_MERCHANT_SQL` a file brings tokens and facts of known ones alone.
     async fn refuse_newcomers(&self, platform: PlatformId, rows: &[MerchantRow]) -> Result<(), AppError> {
         if self.config.merchant_source.is_none() {
@@ -109,17 +122,11 @@ impl App {
 }
 
 fn read(flags: &Import) -> Result<Vec<MerchantRow>, AppError> {
-    let reader: Box<dyn Read> = match &flags.input {
-        Input::Stdin => Box::new(stdin()),
-        Input::File(path) => Box::new(
-            File::open(path)
-                .map_err(|error| AppError::Input(format!("{} can not be read: {error}", path.display())))?,
-        ),
-    };
+    let reader = open(&flags.input)?;
     let format = flags.list_format().ok_or_else(|| AppError::Input("say --format csv or --format jsonl".to_owned()))?;
     let lines = match format {
         ListFormat::Csv => csv_lines(reader)?,
-        ListFormat::Jsonl => json_lines(reader),
+        ListFormat::Jsonl => json_lines(reader)?,
     };
     let mut rows = Vec::new();
     let mut faults = Vec::new();
@@ -215,18 +222,20 @@ fn csv_records(csv: &mut csv::Reader<Watched<Box<dyn Read>>>) -> Result<Vec<Numb
     Ok(lines)
 }
 
-fn json_lines(reader: Box<dyn Read>) -> Vec<Numbered> {
-    let mut lines = Vec::new();
-    for (index, line) in BufReader::new(reader).lines().enumerate() {
-        let parsed = match line {
-            Ok(line) if line.trim().is_empty() => continue,
-            Ok(line) => serde_json::from_str::<Line>(&line)
-                .map_err(|error| format!("no JSON object with a text appid (column {})", error.column())),
-            Err(_) => Err("it is not UTF-8".to_owned()),
-        };
-        lines.push((index as u64 + 1, parsed));
+fn json_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
+    let parsed = |line: String| {
+        serde_json::from_str::<Line>(&line)
+            .map_err(|error| format!("no JSON object with a text appid (column {})", error.column()))
+    };
+    let blank = |line: &Result<String, String>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
+    let mut numbered = Vec::new();
+    for line in lines(reader) {
+        let (number, line) = line?;
+        if !blank(&line) {
+            numbered.push((number, line.and_then(parsed)));
+        }
     }
-    lines
+    Ok(numbered)
 }
 
 fn merchant(line: Line) -> Result<MerchantRow, String> {
@@ -247,7 +256,7 @@ fn merchant(line: Line) -> Result<MerchantRow, String> {
         account_status: line.account_status.map(account_status).transpose()?.flatten(),
         authorized_at: None,
         refresh_token: filled(line.refresh_token).map(|token| SecretString::from(token.trim().to_owned())),
-        refresh_read_at: None,
+        asked_at: None,
     })
 }
 

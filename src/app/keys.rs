@@ -13,6 +13,7 @@ use crate::{
         Store, StoreError,
         keys::{KeyChange, KeyHolder},
         rotation::SEALED,
+        seal::KeyId,
     },
 };
 
@@ -118,6 +119,15 @@ impl App {
             KeyChange::Changed => eprintln!("keys: the key {key} is in use from now on"),
             KeyChange::Refused(holders) => return Err(lacking(&holders)),
         }
+        self.seal_anew(key).await.map_err(|error| match error {
+            AppError::Incomplete(_) => error,
+            // From here on something is done, whatever ends it.
+            _ => AppError::Incomplete(format!("{error}; `wxpatrol keys rotate` goes on with what is left")),
+        })
+    }
+
+    /// Seals with the key in use what is sealed with others, until nobody seals with those any more.
+    async fn seal_anew(&self, key: KeyId) -> Result<Exit, AppError> {
         let mut waiting_since = None;
         let mut resealed = [0; SEALED.len()];
         let (unreadable, late) = loop {

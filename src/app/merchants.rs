@@ -26,7 +26,7 @@ impl App {
             match synced {
                 Ok(synced) => {
                     eprintln!("sync: {of}{}", told(&synced));
-                    let whole = synced.failed == 0 && synced.nameless == 0 && synced.unreadable == 0;
+                    let whole = synced.complete && synced.failed == 0 && synced.unreadable == 0;
                     ends.push(if whole { Exit::Done } else { Exit::Incomplete });
                 }
                 Err(error) if !several => return Err(error),
@@ -78,7 +78,7 @@ fn told(synced: &Synced) -> String {
     if synced.nameless > 0 {
         told += &format!(
             "; {} no merchant (appid is null, or no appid), so no absence was booked",
-            counted(synced.nameless, "row of WXPATROL_MERCHANT_SQL names", "rows of WXPATROL_MERCHANT_SQL name")
+            counted(synced.nameless, "row of the list names", "rows of the list name")
         );
     } else if !synced.complete && synced.listed == 0 {
         told += "; a list that names nobody while merchants are known proves nothing, so no absence was booked";
@@ -104,7 +104,9 @@ pub(super) fn said(error: SyncError) -> AppError {
         return AppError::Halted(error.to_string());
     }
     match error {
-        SyncError::Store(error) => AppError::Store(error),
+        SyncError::Store(error) => {
+            AppError::Incomplete(format!("{error}; what was read is kept: run `wxpatrol sync` again"))
+        }
         error @ (SyncError::Source(_) | SyncError::Closed(..) | SyncError::Stopped) => {
             AppError::Incomplete(error.to_string())
         }

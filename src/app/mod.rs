@@ -8,6 +8,7 @@ mod engine;
 mod exit;
 mod fleet;
 mod import;
+mod inputs;
 mod keys;
 mod living;
 mod merchants;
@@ -31,7 +32,7 @@ mod token_source;
 mod unattended;
 mod watch;
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{io::Write as _, path::PathBuf, sync::OnceLock};
 
 use secrecy::SecretBox;
 
@@ -83,7 +84,7 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
         #[cfg(feature = "demo")]
         Action::Command(Command::Demo(flags)) => return demo::show(flags, invocation.format, stop).await,
         Action::Command(Command::Migrate(flags)) if flags.print => {
-            print!("{}", schema::printed(flags));
+            printed(&schema::printed(flags))?;
             return Ok(Exit::Done);
         }
         Action::Command(Command::Doctor) => {
@@ -107,7 +108,9 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
         Action::Once(once) => app.to_the_end(app.once(once)).await,
         Action::Command(Command::Run) => app.to_the_end(app.run_unattended()).await,
         Action::Command(Command::Sync) => app.to_the_end(app.sync()).await,
-        Action::Command(command) => app.operate(command).await,
+        // These end in order by themselves: one says what is left, the other leaves no step half done.
+        Action::Command(command @ (Command::Keys(_) | Command::Migrate(_))) => app.operate(command).await,
+        Action::Command(command) => app.operated(command.clone()).await,
     }
 }
 
@@ -124,6 +127,12 @@ fn settings(config: &Config) -> Table {
 
 fn print_table(table: &Table, format: Format) -> Result<(), AppError> {
     table.write(format, Screen::of_stdout(), &mut std::io::stdout().lock()).or_else(unprinted)
+}
+
+/// Prints what is no table.
+fn printed(text: &str) -> Result<(), AppError> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).or_else(unprinted)
 }
 
 /// Whoever reads our answer may have seen enough (`| head`): that is no failure.
@@ -210,6 +219,23 @@ impl App {
     /// Standard output is gone.
     pub fn print_all(&self, tables: &[(&str, Table)]) -> Result<(), AppError> {
         print::write_all(tables, self.format, Screen::of_stdout(), &mut std::io::stdout().lock()).or_else(unprinted)
+    }
+
+    /// Does one of the commands that only read or write rows, and leaves it on a signal. Some wait for standard input, which
+    /// nothing interrupts, so the command has a task of its own.
+    async fn operated(self, command: Command) -> Result<Exit, AppError> {
+        let stop = self.stop.clone();
+        let mut work = tokio::spawn(async move { self.operate(&command).await });
+        tokio::select! {
+            biased;
+            done = &mut work => done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+            () = stop.cancelled() => {
+                work.abort();
+                Err(AppError::Incomplete(
+                    "stopped by a signal; see what was stored by then before you give the command again".to_owned(),
+                ))
+            }
+        }
     }
 
     /// The commands that only read or write rows.

@@ -1,16 +1,14 @@
 //! What operators say: `want`, `unwant`, `ask`, `pause`, `resume`, `ticket`. Every list is all or nothing, and every line
 //! that can not be used is named.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read, stdin},
-};
+use std::io::{Read as _, stdin};
 
 use secrecy::SecretString;
 
 use super::{
     App, AppError, Exit,
     counted::{counted, merchants},
+    inputs::{lines, open},
 };
 use crate::{
     cli::{Ask, Held, Input, Pairs, Pause, Resume},
@@ -276,34 +274,24 @@ fn appids(input: &Input) -> Result<Vec<String>, AppError> {
 
 /// The lines of a list. Empty lines, lines that begin with # and a header line of column names are passed over.
 fn listed<T: PartialEq>(input: &Input, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, AppError> {
-    let reader: Box<dyn Read> = match input {
-        Input::Stdin => Box::new(stdin()),
-        Input::File(path) => Box::new(
-            File::open(path)
-                .map_err(|error| AppError::Input(format!("{} can not be read: {error}", path.display())))?,
-        ),
-    };
     let mut entries = Vec::new();
     let mut faults = Vec::new();
-    for (index, line) in BufReader::new(reader).lines().enumerate() {
-        let number = index + 1;
-        match line {
-            Ok(line) => {
-                let line = line.trim().trim_start_matches('\u{feff}');
-                let header = index == 0 && !line.starts_with("wx") && read(line).is_err() && is_header(line);
-                if line.is_empty() || line.starts_with('#') || header {
-                    continue;
-                }
-                if line.contains('"') {
-                    faults.push(format!("line {number}: a list holds appids without quotes"));
-                    continue;
-                }
-                match read(line) {
-                    Ok(entry) => entries.push(entry),
-                    Err(fault) => faults.push(format!("line {number}: {fault}")),
-                }
+    for line in lines(open(input)?) {
+        let (number, line) = line?;
+        let entry = line.and_then(|line| {
+            let line = line.trim();
+            let header = number == 1 && !line.starts_with("wx") && read(line).is_err() && is_header(line);
+            if line.is_empty() || line.starts_with('#') || header {
+                return Ok(None);
             }
-            Err(error) => faults.push(format!("line {number} can not be read: {error}")),
+            if line.contains('"') {
+                return Err("a list holds appids without quotes".to_owned());
+            }
+            read(line).map(Some)
+        });
+        match entry {
+            Ok(entry) => entries.extend(entry),
+            Err(fault) => faults.push(format!("line {number}: {fault}")),
         }
     }
     refuse("list", "mend these lines", faults)?;

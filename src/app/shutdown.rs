@@ -3,14 +3,14 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Cancels `stop` on the first signal.
+/// Cancels `stop` on the first signal from now on.
 pub fn listen(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals can not be listened for; only a kill ends this process");
+        return;
+    };
     tokio::spawn(async move {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("signals can not be listened for; only a kill ends this process");
-            return;
-        };
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -55,6 +55,7 @@ mod tests {
     use chrono::Utc;
 
     use super::*;
+    use crate::domain::errcode;
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
@@ -65,6 +66,18 @@ mod tests {
         for error in [CallError::TimedOut(WEEK), CallError::Status(502), CallError::Broken("reset".to_owned())] {
             let verdict = ask.judge_failure(&error, moment).unwrap();
             assert_eq!(verdict.outcome.due_at(), Some(moment.after(WEEK)));
+        }
+    }
+
+    #[test]
+    fn a_code_of_cloud_development_that_nobody_documents_counts_as_made_and_a_documented_one_does_not() {
+        let moment = Moment { began_at: Utc::now(), now: Utc::now() };
+        let ask = Ask { cooldown: WEEK };
+        for (errcode, made) in [(-601_047, true), (-601_034, false)] {
+            let class = errcode::classify(CheckName::Ask.endpoint(), errcode);
+            assert_eq!(class, Class::NotApplicable, "{errcode}");
+            let error = CallError::Refused { errcode, class, errmsg: String::new(), rid: None };
+            assert_eq!(ask.judge_failure(&error, moment).is_some(), made, "{errcode}");
         }
     }
 

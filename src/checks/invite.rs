@@ -46,7 +46,7 @@ impl Check for Invite {
         let CallError::Refused { errcode, class, errmsg, .. } = error else { return None };
         match class {
             Class::QuotaMonth => {
-                let until = platform_time::next_month(moment.now);
+                let until = platform_time::after_month(moment.began_at);
                 Some(Verdict {
                     finding: Some(Finding::Invite(InviteAnswer::QuotaUsedUp { until })),
                     outcome: Outcome::Deferred { until, reason: class.name().to_owned() },
@@ -108,6 +108,6 @@ mod tests {
     fn the_quota_of_the_month_waits_for_the_next_month() {
         let moment = Moment { began_at: Utc::now(), now: Utc::now() };
         let verdict = Invite.judge_failure(&refused(89_007), moment).unwrap();
-        assert_eq!(verdict.outcome.due_at(), Some(platform_time::next_month(moment.now)));
+        assert_eq!(verdict.outcome.due_at(), Some(platform_time::after_month(moment.began_at)));
     }
 }

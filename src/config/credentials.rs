@@ -126,7 +126,9 @@ fn ticket<L: Fn(&str) -> Option<String>>(r: &mut Reader<L>, name: &str) -> (Opti
     let meaning = "a verify ticket to begin with; ignored once a newer one is stored";
     r.remember(name, shown, source(direct.is_some()), meaning);
     let meaning = "a file that another system keeps the newest verify ticket in; read again when it changes";
-    r.remember(&file_name, path.as_deref().unwrap_or("not set"), source(path.is_some()), meaning);
+    // What is no path may be the ticket itself.
+    let shown = path.as_deref().map(|path| if path.contains('/') { path } else { "set" });
+    r.remember(&file_name, shown.unwrap_or("not set"), source(path.is_some()), meaning);
     if direct.is_some() && path.is_some() {
         r.fault(&file_name, None, format!("must not be set together with {name}: keep one of them"), None);
     }

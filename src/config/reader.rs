@@ -144,7 +144,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         self.remember(name, if direct.is_some() { shown } else { "not set" }, source, meaning);
         let source = if path.is_some() { Source::Environment } else { Source::Default };
         let meaning = format!("a file that holds {name}");
-        self.remember(&file_name, path.as_deref().unwrap_or("not set"), source, &meaning);
+        // What names no file may be the secret itself.
+        let shown = path.as_deref().map(|path| if Path::new(path).exists() { path } else { "set" });
+        self.remember(&file_name, shown.unwrap_or("not set"), source, &meaning);
         match (direct, path) {
             (None, None) => None,
             (Some(text), None) => Some(GivenSecret { variable: name.to_owned(), secret: text.into() }),
@@ -156,7 +158,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
                 Ok(secret) => Some(GivenSecret { variable: file_name, secret }),
                 Err(reason) => {
                     let rule = format!("must name a file that can be read and is not empty ({reason})");
-                    self.fault(&file_name, Some(path), rule, Some(format!("{file_name}=/run/secrets/wxpatrol")));
+                    self.fault(&file_name, None, rule, Some(format!("{file_name}=/run/secrets/wxpatrol")));
                     None
                 }
             },
@@ -187,7 +189,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
 /// Whether a refused text may be repeated: an address with a user or a query may hold a password or a token.
 fn showable(text: &str) -> bool {
-    !text.contains("://") || !text.contains(['@', '?'])
+    // An AppSecret that stands where an appid belongs.
+    let secret = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    !secret && (!text.contains("://") || !text.contains(['@', '?']))
 }
 
 fn read_secret(path: &Path) -> Result<SecretString, String> {

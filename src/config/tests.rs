@@ -307,3 +307,21 @@ fn settings_say_where_each_value_came_from() {
 fn links_that_kubernetes_sets_for_a_service_stop_nothing() {
     assert!(read(&[("WXPATROL_SERVICE_HOST", "10.0.0.1"), ("WXPATROL_PORT", "tcp://10.0.0.1:9464")]).is_ok());
 }
+
+#[test]
+fn a_database_url_whose_password_is_torn_by_its_signs_is_refused_before_the_rest_of_it_is_shown() {
+    for good in [
+        "postgres://me:p%2F%3F%23%40@db:5432/wx?sslmode=require",
+        "postgresql:///wx?host=/run/postgresql&user=me",
+        "postgres://me@%2Ftmp%2Fsocket:5432/wx",
+        "postgres://db",
+    ] {
+        assert_eq!(super::values::postgres_url(good), Ok(()), "{good}");
+    }
+    for torn in
+        ["postgres://me:/word@db/wx", "postgres://me:?word@db/wx", "postgres://me:#word@db/wx", "mysql://db/wx", "db"]
+    {
+        let rule = super::values::postgres_url(torn).unwrap_err();
+        assert!(!rule.contains("word@"), "{rule}");
+    }
+}

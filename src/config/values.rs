@@ -134,10 +134,19 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
 
 /// The rule of `DATABASE_URL`; the database client reads the rest.
 pub(super) fn postgres_url(text: &str) -> Result<(), String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(()),
-        _ => Err("must be a URL that begins with postgres:// or postgresql://".to_owned()),
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let Some(url) = url else { return Err("must be a URL that begins with postgres:// or postgresql://".to_owned()) };
+    // Such a sign in a password ends it: what follows would be taken for the database, and shown.
+    let database = url.path().trim_start_matches('/');
+    let torn = url.fragment().is_some()
+        || database.contains(['/', '@'])
+        || url.query().is_some_and(|query| query.contains('@') && !query.contains('='));
+    if torn {
+        return Err(
+            "has signs in its password that a URL gives another meaning: write / ? # @ as %2F %3F %23 %40".to_owned()
+        );
     }
+    Ok(())
 }
 
 /// A secret or a ticket: one word.

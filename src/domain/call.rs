@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Class;
+use super::{Class, errcode};
 
 /// Why a call gave no usable reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +154,9 @@ impl CallError {
     #[must_use]
     pub fn certainly_not_made(&self) -> bool {
         match self {
-            Self::Refused { class, .. } => match class {
+            Self::Refused { class, errcode, .. } => match class {
+                // Of the codes of cloud development that nobody documents some say that a message was sent.
+                Class::NotApplicable => errcode::all().iter().any(|row| row.code == *errcode),
                 Class::Token
                 | Class::Permission
                 | Class::Withdrawn
@@ -162,7 +164,6 @@ impl CallError {
                 | Class::QuotaDay
                 | Class::QuotaMonth
                 | Class::Human
-                | Class::NotApplicable
                 | Class::Bug
                 | Class::Halt => true,
                 Class::Ok | Class::Transient | Class::Pending | Class::Already | Class::Unknown => false,
@@ -194,7 +195,8 @@ impl CallError {
     pub fn closes_merchant(&self) -> bool {
         match self {
             Self::Refused { class: Class::QuotaMinute | Class::QuotaDay | Class::QuotaMonth, errcode, .. } => {
-                !matches!(errcode, 89_016 | 89_017)
+                // Of invitations and of messages: readings of the same endpoint go on.
+                !matches!(errcode, 89_016 | 89_017 | -601_026)
             }
             _ => false,
         }

@@ -115,6 +115,8 @@ impl Callback {
         }
         old.sort();
         new.sort();
+        number_repeated(&mut old);
+        number_repeated(&mut new);
         let (mut left, mut right) = (old.into_iter().peekable(), new.into_iter().peekable());
         loop {
             let order = match (left.peek(), right.peek()) {
@@ -133,6 +135,22 @@ impl Callback {
         }
         changes
     }
+}
+
+/// Tells leaves apart that have one path because a key holds a dot: the second is `path#2`. They come and stay sorted.
+fn number_repeated(leaves: &mut [(String, String)]) {
+    let mut nth = 1;
+    for index in 1..leaves.len() {
+        let (before, from) = leaves.split_at_mut(index);
+        let (path, leaf) = (&before[index - nth].0, &mut from[0].0);
+        if path == leaf {
+            nth += 1;
+            *leaf = format!("{leaf}#{nth}");
+        } else {
+            nth = 1;
+        }
+    }
+    leaves.sort();
 }
 
 /// The leaves of a value with their paths.
@@ -189,6 +207,15 @@ mod tests {
         let changes = new.changes_since(CallbackState::Configured, Some(&old));
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].field, "function_config.callbacks[image//e/f]");
+    }
+
+    #[test]
+    fn leaves_whose_paths_read_alike_because_a_key_holds_a_dot_are_told_apart() {
+        let old = json!({"a": {"b": 1}, "a.b": 2, "a.b!": 3});
+        let new = Callback::Configured(CanonicalConfig::of(&json!({"a": {"b": 3}, "a.b": 4, "a.b!": 5})));
+        let changes = new.changes_since(CallbackState::Configured, Some(&old));
+        let change = |field, old, new| change(field, Some(old), Some(new));
+        assert_eq!(changes, [change("a.b", "1", "3"), change("a.b!", "3", "5"), change("a.b#2", "2", "4")]);
     }
 
     #[test]

@@ -267,7 +267,9 @@ impl Link {
 
     /// A pending entry was seen: perhaps one that somebody else sent.
     fn waiting(&self, state: LinkState, now: DateTime<Utc>, patience: Patience) -> Self {
-        let invited_at = self.invited_at.unwrap_or(now);
+        // What a renewed wish finds waiting is waited for anew.
+        let renewed = self.state == LinkState::Wanted && self.invited_at.is_some_and(|at| at < self.since);
+        let invited_at = self.invited_at.filter(|_| !renewed).unwrap_or(now);
         let waited = (now - invited_at).to_std().unwrap_or_default();
         let waiting = Self { invited_at: Some(invited_at), invite_confirmed: true, ..self.moved(state, now) };
         if waited < patience.0 {

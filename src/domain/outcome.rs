@@ -197,6 +197,8 @@ pub struct CallRecord {
     pub errcode: Option<i64>,
     /// WeChat's request id.
     pub rid: Option<String>,
+    /// When it was made, on Postgres's clock as this process knows it.
+    pub asked_at: DateTime<Utc>,
     /// From the call to its answer.
     pub latency: Duration,
     /// In words fit for a table, when the call failed. `None`: it went well, or a token was only waited for.

@@ -37,6 +37,22 @@ pub fn next_month(now: DateTime<Utc>) -> DateTime<Utc> {
     instant(first.and_time(chrono::NaiveTime::MIN))
 }
 
+/// WeChat's boundary of days and months as far as clocks tell: what was asked so soon after it may have been counted before it, and
+/// what is asked so soon after it may still be.
+const SETTLES: TimeDelta = TimeDelta::minutes(5);
+
+/// When a quota of the day that a call asked at `asked_at` met is surely new.
+#[must_use]
+pub fn after_midnight(asked_at: DateTime<Utc>) -> DateTime<Utc> {
+    next_midnight(asked_at - SETTLES) + SETTLES
+}
+
+/// The same of a quota of the month.
+#[must_use]
+pub fn after_month(asked_at: DateTime<Utc>) -> DateTime<Utc> {
+    next_month(asked_at - SETTLES) + SETTLES
+}
+
 /// The next full minute after `now`.
 #[must_use]
 pub fn next_minute(now: DateTime<Utc>) -> DateTime<Utc> {
@@ -58,6 +74,16 @@ mod tests {
         assert_eq!(next_midnight(utc("2026-11-21T16:00:00Z")), utc("2026-11-22T16:00:00Z"));
         assert_eq!(next_month(utc("2026-11-30T15:59:59Z")), utc("2026-11-30T16:00:00Z"));
         assert_eq!(next_month(utc("2026-12-05T00:00:00Z")), utc("2026-12-31T16:00:00Z"));
+    }
+
+    #[test]
+    fn a_quota_is_new_a_little_after_its_boundary_whichever_side_of_it_the_call_was_asked_on() {
+        let new = utc("2026-11-30T16:05:00Z");
+        for asked_at in ["2026-11-30T15:59:59Z", "2026-11-30T16:00:00Z", "2026-11-30T16:04:59Z"] {
+            assert_eq!((after_midnight(utc(asked_at)), after_month(utc(asked_at))), (new, new), "{asked_at}");
+        }
+        assert_eq!(after_midnight(utc("2026-11-30T16:05:00Z")), utc("2026-12-01T16:05:00Z"));
+        assert_eq!(after_month(utc("2026-11-30T16:05:00Z")), utc("2026-12-31T16:05:00Z"));
     }
 
     #[test]

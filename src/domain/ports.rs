@@ -1,11 +1,12 @@
 //! The only seam between `wechat` and `store`: what the wire needs kept, said as small traits.
 //!
-//! `store` implements them, the edge hands them to `wechat`. Every time is a duration from the moment of the answer on,
-//! so that neither side needs the other's clock.
+//! `store` implements them, the edge hands them to `wechat`. Every time that `wechat` looks at is a duration from the moment of the
+//! answer on, so that neither side needs the other's clock.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::{Endpoint, PlatformId};
@@ -55,6 +56,8 @@ pub struct RefreshLease {
     pub refresh_version: i64,
     /// The version of the platform's own token that is known to be dead; `None`: of none.
     pub component_refused: Option<i64>,
+    /// When it was taken, on the store's clock: what WeChat says under it was not asked before.
+    pub taken_at: DateTime<Utc>,
 }
 
 /// The answer to a wish to refresh.

@@ -1,6 +1,7 @@
 //! Faults of the whole platform. Odd merchants must not stop the others: a halt code opens the breaker only when three
-//! different merchants say so in a row, with no success between them, or two calls in a row while nothing has ever
-//! succeeded here; a fault of the platform's own token opens it at once.
+//! different merchants say so in a row, with no success between them, or two calls in a row while nothing has
+//! succeeded here, nor in any run of the last day, or the platform has fewer merchants than three; a fault of the platform's
+//! own token opens it at once.
 
 use std::sync::{
     Mutex,
@@ -40,7 +41,7 @@ pub(super) struct HaltWatch {
 
 /// Different merchants that must say so.
 const MERCHANTS: usize = 3;
-/// Calls that must say so where nothing has ever succeeded.
+/// Calls that must say so where nothing has succeeded yet.
 const NEVER_WORKED: u32 = 2;
 
 impl HaltWatch {

@@ -14,15 +14,15 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Inner,
-    board::Board,
+    board::{Board, Scope, Wanted},
     callers::{Job, Jobs},
     claims::{Cursor, Suspects, Way, Whom, claim_batch, take_room, ways, window},
     halt::Stand,
     step,
 };
 use crate::{
-    domain::{Endpoint, Outcome, Settled, ports::StoredToken},
-    store::claim::Claim,
+    domain::{CheckName, Endpoint, Outcome, Settled, ports::StoredToken},
+    store::claim::{Claim, QueuePlace},
     wechat::{MARGIN_MAX, Permit},
 };
 
@@ -38,6 +38,10 @@ const SHUT_FOR: Duration = Duration::from_secs(120);
 /// A message is written down so long before its call, so that calls are spaced as their slots are, though flushes take now five
 /// milliseconds and now fifty. What a killed process wrote and did not send counts as sent: no longer than needed.
 const WRITTEN_AHEAD: Duration = Duration::from_millis(150);
+/// Where so many calls may be in flight, a lane may keep the place of one of them while it waits for its slow limit,
+const KEEPS_FROM: usize = 16;
+/// and else for no longer than this.
+const KEPT_MAX: Duration = Duration::from_millis(250);
 /// A dry lane looks again after this, should nobody wake it.
 const DRY: Duration = Duration::from_secs(2);
 
@@ -106,9 +110,12 @@ async fn claim(
         let alone = wanted.probe || inner.dead.on_trial();
         let batch = if alone { 1 } else { window.div_ceil(2) };
         let Some(permits) = take_room(inner, &room, batch).await else { return };
-        let behind = cursor.behind();
+        let mut behind = if wanted.probe { probe_place(inner, check, &wanted).await } else { cursor.behind() };
         let began = Instant::now();
-        let claimed = claim_batch(inner, check, &wanted, batch, Whom::Others { behind: behind.as_ref() }).await;
+        let mut claimed = claim_batch(inner, check, &wanted, batch, Whom::Others { behind: behind.as_ref() }).await;
+        if wanted.probe && claimed.claims.is_empty() && behind.take().is_some() {
+            claimed = claim_batch(inner, check, &wanted, batch, Whom::Others { behind: None }).await;
+        }
         if behind.is_none() {
             cursor.began(began.elapsed());
         }
@@ -142,6 +149,14 @@ async fn claim(
             }
         }
     }
+}
+
+/// Where a probe begins; `None`: with the first, also when Postgres does not answer. Only claims over all merchants know of places.
+async fn probe_place(inner: &Inner, check: CheckName, wanted: &Wanted) -> Option<QueuePlace> {
+    if check.gate().is_some() || wanted.scope != Scope::All {
+        return None;
+    }
+    inner.store.probe_place(inner.platform.id, check).await.unwrap_or_default()
 }
 
 /// Sends claims on: those with a live token at once, the others when theirs is refreshed.
@@ -191,7 +206,7 @@ async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settle
         hand_back(inner, &way.claim, settled, Outcome::Back).await;
         return None;
     }
-    let began = Instant::now();
+    let (began_at, began) = (inner.store.now_at_least(), Instant::now());
     // Whoever stops waits for no token: a refresh that is under way goes on by itself, and may wait for Postgres.
     let fresh = tokio::select! {
         () = inner.stop.cancelled() => None,
@@ -208,7 +223,8 @@ async fn freshen(inner: &Arc<Inner>, mut way: Way, settled: &mpsc::Sender<Settle
             Some(way)
         }
         Err(error) => {
-            let outcome = step::failed(inner, &way.claim, &error, began.elapsed(), None).await;
+            let asked = step::Asked { at: began_at, latency: began.elapsed() };
+            let outcome = step::failed(inner, &way.claim, &error, asked, None).await;
             settled.send(outcome).await.ok();
             None
         }
@@ -250,6 +266,7 @@ async fn admit(
     let messages = way.claim.key.check.messages_people();
     let ahead = if messages { WRITTEN_AHEAD } else { Duration::ZERO };
     let mut refused = inner.purpose(way.claim.key.check).map(|(_, intents)| intents.refused());
+    let mut kept = None;
     loop {
         let changed = std::pin::pin!(inner.unwanted.changed.notified());
         if inner.stop.is_cancelled() || inner.halted() || inner.unwanted.covers(way.claim.key.check) {
@@ -293,16 +310,26 @@ async fn admit(
             hand_back(inner, &way.claim, settled, Outcome::Back).await;
             return None;
         }
-        let slot = tokio::select! {
-            () = inner.stop.cancelled() => continue,
-            slot = Arc::clone(&inner.slots).acquire_owned() => slot.ok()?,
+        let slot = match kept.take() {
+            Some(slot) => slot,
+            None => tokio::select! {
+                () = inner.stop.cancelled() => continue,
+                slot = Arc::clone(&inner.slots).acquire_owned() => slot.ok()?,
+            },
         };
         // A message is written down first, and uses its permit after that.
         if messages || permit.as_ref().is_some_and(Permit::still_good) {
             way.claim.lease.call_begins();
             return Some((permit.filter(|_| messages), slot));
         }
+        // While calls are full a slow lane's permits would be late again and again, behind those of a fast one.
+        kept = Some(slot).filter(|_| may_keep(inner, endpoint));
     }
+}
+
+/// Whether a lane may keep its place among the calls in flight until its next permit: one of many, or not for long.
+fn may_keep(inner: &Inner, endpoint: Endpoint) -> bool {
+    inner.settings.calls_max >= KEEPS_FROM || inner.platform_interval(endpoint) <= KEPT_MAX
 }
 
 /// Ends when it is told anew until when messages are refused; never for what messages nobody.

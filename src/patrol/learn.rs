@@ -26,11 +26,16 @@ const TELL: Duration = Duration::from_secs(30);
 /// The first questions come when there are tokens and work has begun; then it is looked again whether any are left.
 const ASK_FIRST: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// What was learned holds so long without being learned anew,
+const LEARNED_MAX_HOURS: i32 = 48;
+/// and so long where this process learns nothing: twice what one that does needs to say it again.
+const LEARNED_BY_NOBODY_HOURS: i32 = 2;
 
 /// What was heard last.
 #[derive(Default)]
 pub(super) struct Heard {
     merchant: Mutex<HashMap<Endpoint, Duration>>,
+    platform: Mutex<HashMap<Endpoint, Duration>>,
 }
 
 impl Inner {
@@ -39,6 +44,13 @@ impl Inner {
     pub(super) fn merchant_interval(&self, endpoint: Endpoint) -> Duration {
         let set = self.settings.merchant_limits.get(&endpoint).map(Limit::spacing).unwrap_or_default();
         let heard = self.heard.merchant.lock().expect("nobody panics while holding the map").get(&endpoint).copied();
+        set.max(heard.unwrap_or_default())
+    }
+
+    /// From call to call of the platform: the stricter of what is set here and what WeChat said. Zero: no rate.
+    pub(super) fn platform_interval(&self, endpoint: Endpoint) -> Duration {
+        let set = self.settings.limits.get(&endpoint).and_then(Limit::interval).unwrap_or_default();
+        let heard = self.heard.platform.lock().expect("nobody panics while holding the map").get(&endpoint).copied();
         set.max(heard.unwrap_or_default())
     }
 }
@@ -111,7 +123,10 @@ async fn tell(inner: &Inner) -> Result<(), StoreError> {
             merchant: settings.merchant_limits.get(endpoint).copied(),
         })
         .collect();
-    inner.store.tell_limits(inner.platform.id, &told).await
+    inner.store.tell_limits(inner.platform.id, &told).await?;
+    // A process that learns none leaves those of one that does, which learns them anew every hour.
+    let hours = if settings.learns { LEARNED_MAX_HOURS } else { LEARNED_BY_NOBODY_HOURS };
+    inner.store.forget_limits(inner.platform.id, hours).await
 }
 
 /// Hears what holds, takes it over, and says what is new.
@@ -121,7 +136,7 @@ async fn listen(inner: &Inner, said: &mut HashMap<Endpoint, Vec<String>>) -> Res
         if let Some(wait) = heard.closed_for() {
             // A limited endpoint hears it with its slices; one without asks nobody.
             if !inner.settings.limits.contains_key(&endpoint) {
-                inner.wire.pace().close(inner.platform.id, endpoint, wait.min(LISTEN));
+                inner.wire.pace().close(inner.platform.id, endpoint, wait.min(3 * LISTEN));
             }
         }
         if inner.settings.shadows.contains_key(&endpoint) {
@@ -130,8 +145,9 @@ async fn listen(inner: &Inner, said: &mut HashMap<Endpoint, Vec<String>>) -> Res
             metrics::gauge!("wxpatrol_limit_shadow_held_back_today", "platform" => platform, "endpoint" => endpoint)
                 .set(heard.held_back as f64);
         }
-        let merchant = heard.merchant().unwrap_or_default();
+        let (merchant, platform) = (heard.merchant().unwrap_or_default(), heard.learned().unwrap_or_default());
         inner.heard.merchant.lock().expect("nobody panics while holding the map").insert(endpoint, merchant);
+        inner.heard.platform.lock().expect("nobody panics while holding the map").insert(endpoint, platform);
         let news = news(inner, endpoint, &heard);
         let known = said.entry(endpoint).or_default();
         for sentence in &news {
@@ -202,7 +218,7 @@ pub(super) async fn ask(inner: &Inner) -> Result<u32, StoreError> {
 
 async fn ask_about(inner: &Inner, endpoint: Endpoint, appid: &str) -> Result<(), StoreError> {
     let platform = inner.platform.id;
-    let deadline = Instant::now() + inner.settings.call_deadline;
+    let (asked_at, deadline) = (inner.now(), Instant::now() + inner.settings.call_deadline);
     let request = Request::QuotaGet { about: endpoint };
     let answer = inner.wire.call_with_token(&inner.platform, appid, None, &request, deadline).await;
     let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
@@ -222,7 +238,7 @@ async fn ask_about(inner: &Inner, endpoint: Endpoint, appid: &str) -> Result<(),
             };
             inner.store.keep_quota(platform, appid, endpoint, Ok(said)).await?;
             if quota.day.is_some_and(|day| day.remain <= 0 && day.used >= day.limit) {
-                let midnight = platform_time::next_midnight(inner.now());
+                let midnight = platform_time::after_midnight(asked_at);
                 let until = midnight + chrono::TimeDelta::seconds(i64::from(rand::random::<u8>()));
                 tracing::info!(
                     merchant.id = appid,

@@ -225,6 +225,17 @@ impl Patrol {
     pub async fn work(&self, until: Until) -> Result<Option<(RunState, Option<String>)>, StoreError> {
         let inner = &self.inner;
         let told_at = learn::begin(inner).await;
+        // What worked for others today is not at fault because of the first odd merchant here.
+        if inner.store.worked_lately(inner.platform.id).await.unwrap_or(false) {
+            inner.halt.works();
+        }
+        if inner.settings.messages {
+            match inner.store.wake_asks_below(inner.platform.id, inner.settings.ask_policy.messages_max).await {
+                Ok(0) => {}
+                Ok(asks) => tracing::info!(asks, "asks that slept at a smaller maximum are due"),
+                Err(error) => tracing::warn!(%error, "asks at a smaller maximum sleep on"),
+            }
+        }
         let tasks = TaskTracker::new();
         let (settled, settlements) = mpsc::channel::<Settled>(2 * recorder::BATCH_MAX);
         let (board, lookout) = watch::channel(board::Board::default());

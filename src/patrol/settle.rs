@@ -35,6 +35,8 @@ pub struct Tried {
     pub attempts: u32,
     /// Times in a row that the item was slowed down before, or waited for a source of tokens.
     pub slowed: u32,
+    /// When WeChat was asked.
+    pub asked_at: DateTime<Utc>,
     /// Now.
     pub now: DateTime<Utc>,
     /// A random share from 0 to 1, so that what failed together does not come back together.
@@ -101,11 +103,11 @@ fn settle_class(class: Class, tried: Tried) -> Option<Outcome> {
             Outcome::Deferred { until, reason: class.name().to_owned() }
         }
         Class::QuotaDay => {
-            let until = tried.scattered(platform_time::next_midnight(tried.now), Duration::from_secs(900));
+            let until = tried.scattered(platform_time::after_midnight(tried.asked_at), Duration::from_secs(900));
             Outcome::Deferred { until, reason: class.name().to_owned() }
         }
         Class::QuotaMonth => {
-            let until = tried.scattered(platform_time::next_month(tried.now), Duration::from_secs(900));
+            let until = tried.scattered(platform_time::after_month(tried.asked_at), Duration::from_secs(900));
             Outcome::Deferred { until, reason: class.name().to_owned() }
         }
         Class::Human => tried.skipped(class.name()),
@@ -180,7 +182,7 @@ mod tests {
 
     fn tried(attempts: u32, slowed: u32) -> Tried {
         let now = DateTime::from_timestamp(1_800_000_030, 0).unwrap();
-        Tried { check: CheckName::Phone, attempts, slowed, now, jitter: 0.0 }
+        Tried { check: CheckName::Phone, attempts, slowed, asked_at: now, now, jitter: 0.0 }
     }
 
     fn refused(class: Class) -> CallError {

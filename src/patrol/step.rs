@@ -51,7 +51,13 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
     if let Some(Message { number, written_at, .. }) = message
         && !Box::pin(in_time(inner, claim, permit, written_at)).await
     {
-        return Settled { intent: Some((number, IntentOutcome::NotMade)), ..uncalled(claim, Outcome::Back) };
+        // At once it would be written down as late again, a row for each try.
+        let due_at = inner.now() + TimeDelta::seconds(30);
+        let outcome = match inner.stop.is_cancelled() || inner.halted() {
+            true => Outcome::Back,
+            false => Outcome::Again { due_at, reason: "written_too_late".to_owned(), attempt: false },
+        };
+        return Settled { intent: Some((number, IntentOutcome::NotMade)), ..uncalled(claim, outcome) };
     }
     let subject = Subject {
         counterpart: &claim.key.counterpart,
@@ -59,11 +65,12 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
         show_profile: message.is_some_and(|message| message.show_profile),
     };
     let request = check.request(subject);
-    let began_at = inner.now();
+    let began_at = inner.store.now_at_least();
     let deadline = Instant::now() + inner.settings.call_deadline;
     let token = claim.token.clone();
     let answer = inner.wire.call_with_token(&inner.platform, &claim.key.appid, token, &request, deadline).await;
     let moment = Moment { began_at, now: inner.now() };
+    let asked = Asked { at: began_at, latency: answer.latency };
     let class = answer.result.as_ref().err().map_or(Class::Ok, CallError::class);
     let (platform, endpoint) = (inner.label.clone(), request.endpoint().name());
     metrics::histogram!("wxpatrol_call_seconds", "platform" => platform, "endpoint" => endpoint, "class" => class.name())
@@ -92,7 +99,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
                 inner.dead.works();
                 inner.platform_works().await;
             }
-            let mut call = record(result.as_ref().err(), answer.rid, answer.latency);
+            let mut call = record(result.as_ref().err(), answer.rid, asked);
             if result.as_ref().is_err_and(CallError::closes_merchant) {
                 call.closes_until = verdict.outcome.due_at();
             }
@@ -115,7 +122,7 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
             }
         }
         (Err(error), None) => {
-            Box::pin(failed(inner, claim, &error, answer.latency, message.map(|message| message.number))).await
+            Box::pin(failed(inner, claim, &error, asked, message.map(|message| message.number))).await
         }
     }
 }
@@ -127,17 +134,27 @@ pub(super) fn broken(inner: &Inner, claim: &Claim) -> Settled {
     uncalled(claim, Outcome::Failed { due_at, reason: Class::Bug.name().to_owned() })
 }
 
+/// When a question was put, and how long its answer took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// On Postgres's clock, as this process knows it.
+    pub at: DateTime<Utc>,
+    /// Until the answer.
+    pub latency: Duration,
+}
+
 /// Settles a failure that the check has no say in.
 pub(super) async fn failed(
     inner: &Inner,
     claim: &Claim,
     error: &CallError,
-    latency: Duration,
+    asked: Asked,
     message: Option<i32>,
 ) -> Settled {
     let check = claim.key.check;
     let now = inner.now();
-    let tried = settle::Tried { check, attempts: claim.attempts, slowed: claim.slowed, now, jitter: rand::random() };
+    let (attempts, slowed) = (claim.attempts, claim.slowed);
+    let tried = settle::Tried { check, attempts, slowed, asked_at: asked.at, now, jitter: rand::random() };
     if claim.slowed == 0 {
         // A refresh that was answered with it concerns the endpoint of the tokens, one that met a closure nothing new.
         let endpoint = match error {
@@ -159,6 +176,9 @@ pub(super) async fn failed(
             // What is known of a token without a call says nothing of the platform.
             if error.class() != Class::Transient && matches!(error, CallError::Refused { .. }) {
                 inner.platform_works().await;
+                if error.class() != Class::Token {
+                    inner.dead.works();
+                }
             }
             outcome
         }
@@ -169,7 +189,7 @@ pub(super) async fn failed(
         // One merchant alone says so: its own tries are bounded.
         None => settle::settle_alone(tried),
     };
-    let mut call = record(Some(error), error.rid().map(str::to_owned), latency);
+    let mut call = record(Some(error), error.rid().map(str::to_owned), asked);
     if error.closes_merchant() {
         call.closes_until = outcome.due_at();
     }
@@ -226,6 +246,8 @@ async fn in_time(inner: &Inner, claim: &Claim, mut permit: Option<Permit>, writt
         let next = tokio::select! {
             () = inner.stop.cancelled() => return false,
             next = inner.wire.pace().permit(inner.platform.id, claim.key.check.endpoint()) => next,
+            // The next slot of a slow limit may be a minute away.
+            () = tokio::time::sleep_until(begin_by.into()) => continue,
         };
         let Ok(next) = next else { return false };
         if inner.halted() {
@@ -244,12 +266,13 @@ fn intent_outcome(error: Option<&CallError>) -> IntentOutcome {
     }
 }
 
-fn record(error: Option<&CallError>, rid: Option<String>, latency: Duration) -> CallRecord {
+fn record(error: Option<&CallError>, rid: Option<String>, asked: Asked) -> CallRecord {
     CallRecord {
         class: error.map_or(Class::Ok, CallError::class),
         errcode: error.and_then(CallError::errcode),
         rid: error.and_then(|error| error.rid().map(str::to_owned)).or(rid),
-        latency,
+        asked_at: asked.at,
+        latency: asked.latency,
         detail: error.filter(|error| !error.only_waited()).map(ToString::to_string),
         closes_until: None,
     }

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Inner, board::Board};
-use crate::{domain::Limit, store::StoreError};
+use super::{
+    Inner,
+    board::{Board, Scope},
+};
+use crate::{domain::Endpoint, store::StoreError};
 
 /// No more than one part of so many of the patience counts from one look to the next: a process that slept for an hour, or
 /// whose Postgres set its clock, has not looked on for that hour.
@@ -29,8 +32,10 @@ impl StuckWatch {
         let open: Vec<_> = board
             .wanted
             .iter()
-            .filter(|(check, wanted)| !wanted.probe && inner.closed.opens_at(check.endpoint()).is_none())
-            .map(|(check, _)| *check)
+            // What is due of others is not the business of a run over a few merchants.
+            .filter(|(_, wanted)| !wanted.probe && matches!(wanted.scope, Scope::All))
+            .filter(|(check, _)| inner.closed.opens_at(check.endpoint()).is_none())
+            .map(|(check, _)| (*check, inner.merchant_interval(check.endpoint())))
             .collect();
         if seen != self.seen || open.is_empty() || inner.halted() {
             *self = Self { seen, ..Self::default() };
@@ -62,7 +67,7 @@ fn patience(inner: &Inner) -> Duration {
     if inner.progress.under_way() == 0 {
         return inner.settings.stuck_after;
     }
-    let slowest = inner.settings.limits.values().filter_map(Limit::interval).max().unwrap_or_default();
+    let slowest = Endpoint::ALL.iter().map(|endpoint| inner.platform_interval(*endpoint)).max().unwrap_or_default();
     inner.settings.stuck_after + 4 * slowest + inner.store.lease()
 }
 

@@ -4,29 +4,21 @@
 //! where the first stopped. A merchant that two complete passes in a row do not name counts as withdrawn.
 
 mod fault;
+mod infos;
 
 use std::{collections::HashSet, time::Duration};
 
-use chrono::DateTime;
-use futures_util::{StreamExt as _, stream};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 pub use fault::SyncError;
 
 use crate::{
-    domain::{Class, Endpoint, Kind},
-    store::{
-        Store,
-        merchant_list::{Given, MerchantList},
-        merchants::MerchantRow,
-    },
-    wechat::{AccountKind, PAGE_MAX, Platform, Wire},
+    domain::{Class, Endpoint},
+    store::{Store, merchant_list::MerchantList, merchants::MerchantRow},
+    wechat::{PAGE_MAX, Platform, Wire},
 };
 
-/// Infos that are asked for at once.
-const IN_FLIGHT: usize = 16;
-/// Infos that are kept in one statement.
-const BATCH: i64 = 200;
 /// Merchants are asked about again after this.
 const INFO_PATIENCE: Duration = Duration::from_secs(20 * 3600);
 /// Times that a changing list is read in one sync.
@@ -49,7 +41,7 @@ pub struct Synced {
     pub informed: u64,
     /// Merchants whose info could not be read; the next sync asks again.
     pub failed: u64,
-    /// Rows of the operator's own list that name no merchant.
+    /// Entries of the list that name no merchant.
     pub nameless: u64,
     /// Values of the operator's own list that can not be read, and were left out.
     pub unreadable: u64,
@@ -65,6 +57,8 @@ struct Pass {
     steady: bool,
     /// Entries, those included that were named before.
     held: u64,
+    /// Entries without an appid that can be read.
+    nameless: u64,
 }
 
 impl Pass {
@@ -131,27 +125,45 @@ impl Sync {
         Ok(synced)
     }
 
-    /// Reads WeChat's list, again when it changed meanwhile: what one pass missed another names. Beside a list of the
-    /// operator's own only refresh tokens of known merchants are kept of it.
+    /// Reads WeChat's list, again when it changed meanwhile: what one pass missed another names. Proves no absence: that is
+    /// [`Self::run`]'s, which is not begun again within seconds. Beside a list of the operator's own only refresh tokens of known
+    /// merchants are kept of it.
     ///
     /// # Errors
     /// See [`SyncError`]; the pages before are kept.
     pub async fn list(&self) -> Result<Synced, SyncError> {
-        self.list_of(false).await
+        let mut synced = Synced::default();
+        self.passes(&mut synced).await?;
+        Ok(synced)
     }
 
+    /// Reads WeChat's list, and books who is not in it.
     async fn list_of(&self, halted: bool) -> Result<Synced, SyncError> {
-        let began_at = self.store.read_clock().await?;
         let mut synced = Synced { halted, ..Synced::default() };
+        let began_at = self.passes(&mut synced).await?;
+        // Merchants that came or went while pages were read shift the others: such a reading proves no absence.
+        if synced.complete {
+            let absences = self.store.book_absences(self.platform.id, began_at).await?;
+            synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
+        }
+        Ok(synced)
+    }
+
+    /// Reads the list until it stood still while it was read; when that began.
+    async fn passes(&self, synced: &mut Synced) -> Result<DateTime<Utc>, SyncError> {
+        let began_at = self.store.read_clock().await?;
         let mut named = HashSet::new();
-        let mut total = None;
+        let (mut total, mut stood_still) = (None, false);
         for passes in 1..=PASSES_MAX {
             let listed_before = synced.listed;
-            let pass = self.pass(&mut named, &mut synced).await?;
+            let pass = self.pass(&mut named, synced).await?;
             let grew = passes == 1 || synced.listed > listed_before;
             total = pass.total;
-            synced.complete = pass.steady && total.is_none_or(|total| pass.names_all(total, synced.listed, grew));
-            if synced.complete {
+            synced.nameless = pass.nameless;
+            stood_still = pass.steady && total.is_none_or(|total| pass.names_all(total, synced.listed, grew));
+            // Somebody stands there whom it does not name.
+            synced.complete = stood_still && pass.nameless == 0;
+            if stood_still {
                 break;
             }
             tracing::info!(listed = synced.listed, total, "the list changed while it was read; reading it again");
@@ -160,28 +172,24 @@ impl Sync {
             // Believed, two such answers in a row would cost everybody its tokens. Who did leave says so when it is called.
             tracing::warn!("the list names nobody, while merchants are known: it proves nothing");
             synced.complete = false;
-            return Ok(synced);
+            return Ok(began_at);
         }
-        if synced.complete {
+        if stood_still {
+            // Whose lost token stands in no entry that can be read has no other there.
             self.store.note_complete_reading(self.platform.id, began_at).await?;
-        }
-        // Who is a merchant, and who no more, is the operator's list's to say.
-        if self.source.is_some() {
-            return Ok(synced);
-        }
-        // Merchants that came or went while pages were read shift the others: such a pass proves no absence.
-        if synced.complete {
-            let absences = self.store.book_absences(self.platform.id, began_at).await?;
-            synced.withdrawn = u64::try_from(absences.withdrawn).unwrap_or(0);
         } else {
             tracing::warn!(listed = synced.listed, total, "the list kept changing; no absence is booked");
         }
-        Ok(synced)
+        if synced.nameless > 0 {
+            let entries = synced.nameless;
+            tracing::warn!(entries, "entries of the list have no appid that can be read; no absence is booked");
+        }
+        Ok(began_at)
     }
 
     /// Reads the list once.
     async fn pass(&self, named: &mut HashSet<u64>, synced: &mut Synced) -> Result<Pass, SyncError> {
-        let mut offset = 0_u64;
+        let (mut offset, mut nameless) = (0_u64, 0);
         let mut totals = HashSet::new();
         loop {
             let read_at = self.store.read_clock().await?;
@@ -190,6 +198,7 @@ impl Sync {
             let total = page.total;
             totals.insert(total);
             let held = page.held as u64;
+            nameless += held - page.entries.len() as u64;
             // Somebody else refreshes then: what the list names would only make two refreshers of one.
             let external = self.wire.tokens().are_external();
             let rows: Vec<MerchantRow> = page
@@ -200,7 +209,7 @@ impl Sync {
                     appid: entry.appid,
                     authorized_at: entry.authorized_at_secs.and_then(|secs| DateTime::from_timestamp(secs, 0)),
                     refresh_token: entry.refresh_token.filter(|_| !external),
-                    refresh_read_at: Some(read_at),
+                    asked_at: Some(read_at),
                     ..MerchantRow::default()
                 })
                 .collect();
@@ -213,7 +222,7 @@ impl Sync {
             synced.listed += rows.len() as u64;
             offset += held;
             if held == 0 || (held < u64::from(PAGE_MAX) && total.is_none_or(|total| offset >= total)) {
-                return Ok(Pass { total, steady: totals.len() == 1, held: offset });
+                return Ok(Pass { total, steady: totals.len() == 1, held: offset, nameless });
             }
         }
     }
@@ -234,125 +243,6 @@ impl Sync {
                 }
             }
         }
-    }
-
-    async fn infos(&self, unknown_only: bool, synced: &mut Synced) -> Result<(), SyncError> {
-        let platform = self.platform.id;
-        let mut after = String::new();
-        loop {
-            let appids = self.store.merchants_without_info(platform, &after, BATCH, unknown_only).await?;
-            let Some(last) = appids.last().cloned() else { return Ok(()) };
-            let mut told = false;
-            let mut halted = Vec::new();
-            let mut ended = None;
-            let answers = stream::iter(appids)
-                .map(|appid| async move { (appid.clone(), self.info(appid).await) })
-                .buffer_unordered(IN_FLIGHT)
-                // Kept as they come: an event may bring newer words while others are asked about.
-                .ready_chunks(IN_FLIGHT);
-            let mut answers = std::pin::pin!(answers);
-            while let Some(answers) = answers.next().await {
-                let mut rows = Vec::new();
-                let mut withdrawn = Vec::new();
-                let mut failed = Vec::new();
-                for (appid, answer) in answers {
-                    match answer {
-                        Ok(row) => rows.push(row),
-                        Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => withdrawn.push(appid),
-                        Err(SyncError::Info(error)) => {
-                            tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
-                            failed.push(appid);
-                            match error.class() {
-                                Class::Halt => halted.push(error),
-                                _ => told = true,
-                            }
-                        }
-                        Err(error) => ended = Some(error),
-                    }
-                }
-                told |= !rows.is_empty() || !withdrawn.is_empty();
-                synced.failed += failed.len() as u64;
-                synced.informed += rows.len() as u64;
-                synced.withdrawn += withdrawn.len() as u64;
-                if !rows.is_empty() {
-                    self.answered(synced).await?;
-                }
-                self.store.keep_info(platform, &rows, self.given()).await?;
-                self.store.withdraw(platform, &withdrawn).await?;
-                self.store.note_unreadable_info(platform, &failed).await?;
-            }
-            // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
-            if !told {
-                ended = ended.or(halted.pop().map(SyncError::Info));
-            }
-            if let Some(error) = ended {
-                return Err(error);
-            }
-            after = last;
-        }
-    }
-
-    async fn info(&self, appid: String) -> Result<MerchantRow, SyncError> {
-        let mut tries = 0;
-        loop {
-            self.permit(Endpoint::ApiGetAuthorizerInfo).await?;
-            match self.unless_stopped(self.wire.authorizer_info(&self.platform, &appid)).await? {
-                Ok(info) => {
-                    let small = |number: i64| i32::try_from(number).ok();
-                    return Ok(MerchantRow {
-                        appid,
-                        kind: Some(match info.kind {
-                            AccountKind::MiniProgram => Kind::MiniProgram,
-                            AccountKind::OfficialAccount => Kind::OfficialAccount,
-                            AccountKind::Other => Kind::Other,
-                        }),
-                        nickname: info.nickname,
-                        principal: info.principal_name,
-                        permission_sets: Some(info.permission_sets.into_iter().filter_map(small).collect()),
-                        account_status: info.account_status.and_then(small),
-                        authorized_at: None,
-                        refresh_token: info.refresh_token,
-                        refresh_read_at: None,
-                    });
-                }
-                Err(error) => {
-                    tries += 1;
-                    let passing = matches!(error.class(), Class::Transient | Class::QuotaMinute | Class::Token);
-                    if !passing || tries >= TRIES {
-                        return Err(SyncError::Info(error));
-                    }
-                    self.pause(Duration::from_secs(u64::from(tries))).await?;
-                }
-            }
-        }
-    }
-
-    /// Reads what WeChat says about one merchant, and keeps all of it but its refresh token.
-    ///
-    /// # Errors
-    /// See [`SyncError`]; that it withdrew, or can not be read now, is kept.
-    pub async fn inform(&self, appid: &str) -> Result<MerchantRow, SyncError> {
-        let (platform, appids) = (self.platform.id, [appid.to_owned()]);
-        match self.info(appid.to_owned()).await {
-            Ok(row) => {
-                self.store.keep_info(platform, std::slice::from_ref(&row), self.given()).await?;
-                Ok(row)
-            }
-            Err(SyncError::Info(error)) => {
-                if error.class() == Class::Withdrawn {
-                    self.store.withdraw(platform, &appids).await?;
-                } else {
-                    self.store.note_unreadable_info(platform, &appids).await?;
-                }
-                Err(SyncError::Info(error))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What WeChat's word does not replace.
-    fn given(&self) -> Given {
-        self.source.as_ref().map(MerchantList::given).unwrap_or_default()
     }
 
     async fn permit(&self, endpoint: Endpoint) -> Result<(), SyncError> {

@@ -52,16 +52,7 @@ fn own_temp(purpose: &str) -> PathBuf {
 pub(super) fn cache_dir() -> Result<PathBuf, PrivatePostgresError> {
     let mut refusal = None;
     for folder in cache_candidates() {
-        let made = make_folder(&folder, 0o755).and_then(|()| {
-            let found = std::fs::symlink_metadata(&folder).map_err(PrivatePostgresError::io("look at", &folder))?;
-            if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
-                Ok(())
-            } else {
-                let reason = std::io::Error::other("it is not a folder that only we may write to");
-                Err(PrivatePostgresError::io("keep programs in", &folder)(reason))
-            }
-        });
-        match made {
+        match make_folder(&folder, 0o755).and_then(|()| ours_alone(&folder, "keep programs in")) {
             Ok(()) => return Ok(folder),
             Err(error) => refusal = Some(error),
         }
@@ -69,13 +60,58 @@ pub(super) fn cache_dir() -> Result<PathBuf, PrivatePostgresError> {
     Err(refusal.expect("there is always at least one candidate"))
 }
 
-/// Makes the folder and its parents if they are not there; an existing one is left as it is.
-pub(super) fn make_folder(folder: &Path, mode: u32) -> Result<(), PrivatePostgresError> {
-    if folder.is_dir() {
+/// Refuses a folder that others may write to, or that somebody else made in the place where we look.
+fn ours_alone(folder: &Path, doing: &'static str) -> Result<(), PrivatePostgresError> {
+    let found = std::fs::symlink_metadata(folder).map_err(PrivatePostgresError::io("look at", folder))?;
+    if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(PrivatePostgresError::io("make", folder))?;
-    std::fs::set_permissions(folder, Permissions::from_mode(mode)).map_err(PrivatePostgresError::io("open up", folder))
+    let reason = std::io::Error::other("it is not a folder that only we may write to");
+    Err(PrivatePostgresError::io(doing, folder)(reason))
+}
+
+/// The data folder of the demo, beside an operator's own: below the one that `WXPATROL_DATA_DIR` names, else below the
+/// default one; for a user whose home can not be written to, in the temporary folder.
+pub fn demo_data_dir() -> Result<PathBuf, PrivatePostgresError> {
+    if let Some(named) = std::env::var_os("WXPATROL_DATA_DIR").filter(|named| !named.is_empty()) {
+        return Ok(PathBuf::from(named).join("demo"));
+    }
+    first_writable(&default_data_dir().join("demo"), own_temp("demo"))
+}
+
+/// The usual folder, if a data folder can be had there.
+pub(super) fn first_writable(usual: &Path, otherwise: PathBuf) -> Result<PathBuf, PrivatePostgresError> {
+    if make_folder(usual, data_dir_mode()).and_then(|()| open_file(&usual.join("start.lock"))).is_ok() {
+        return Ok(usual.to_owned());
+    }
+    make_folder(&otherwise, data_dir_mode())?;
+    ours_alone(&otherwise, "keep data in")?;
+    Ok(otherwise)
+}
+
+/// How open a data folder is made: the user of root's server must come through it.
+pub(super) fn data_dir_mode() -> u32 {
+    if geteuid().is_root() { 0o711 } else { 0o700 }
+}
+
+/// Makes the folder and its parents if they are not there; existing ones are left as they are.
+pub(super) fn make_folder(folder: &Path, mode: u32) -> Result<(), PrivatePostgresError> {
+    let there = |folder: &Path| folder.as_os_str().is_empty() || folder.is_dir();
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !there(folder)).collect();
+    // The folder itself comes last: whoever finds it finds its parents open. `a/..` is there as soon as `a` is.
+    for made in missing.into_iter().rev().filter(|folder| folder.file_name().is_some()) {
+        match DirBuilder::new().mode(0o755).create(made) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && made.is_dir() => {}
+            made_now => made_now.map_err(PrivatePostgresError::io("make", made))?,
+        }
+        // Root's file mask may be strict, and another user must come through. A user's own mask is respected.
+        let open = if made == folder { Some(mode) } else { geteuid().is_root().then_some(0o755) };
+        if let Some(mode) = open {
+            std::fs::set_permissions(made, Permissions::from_mode(mode))
+                .map_err(PrivatePostgresError::io("open up", made))?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file of the data folder, making it if needed. It belongs to whoever owns the folder, so that root's visit

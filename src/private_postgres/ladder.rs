@@ -7,7 +7,7 @@ use super::Sources;
 use super::error::PrivatePostgresError;
 use super::fetch::{self, Route};
 use super::folders::cache_dir;
-use super::install::install;
+use super::install::{Installed, install};
 use super::programs::{LAYOUTS, MAJOR_MIN, Programs, on_machine};
 
 /// What the programs are for.
@@ -110,8 +110,18 @@ fn beyond_the_machine(
     }
     // Which version the system installs cannot be chosen, so it is of no use when one is required.
     if need.sources == Sources::MayInstall && need.major.is_none() {
-        match install(&cache, &|| need.machine(&mut Vec::new()).is_some(), say) {
-            Ok(()) => return Ok(need.machine(tried)),
+        let there = || match need.machine(&mut Vec::new()) {
+            Some(_) => Some(Installed::Postgres),
+            None if !(need.reachable)(&cache) => None,
+            None => fetch::cached(&cache, Route::Pip).map(|_| Installed::Pip),
+        };
+        match install(&cache, &there, say) {
+            Ok(Installed::Postgres) => return Ok(need.machine(tried)),
+            Ok(Installed::Pip) if !(need.reachable)(&cache) => {}
+            Ok(Installed::Pip) => match fetch::fetch(&cache, Route::Pip, say) {
+                Ok(programs) => return Ok(Some(programs)),
+                Err(reason) => tried.push(reason),
+            },
             Err(reason) => tried.push(reason),
         }
     }

@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 
 use account::Account;
 pub use error::PrivatePostgresError;
-pub use folders::default_data_dir;
-use folders::{check_socket_folder, make_folder, open_file, socket_folder};
+use folders::{check_socket_folder, data_dir_mode, make_folder, open_file, socket_folder};
+pub use folders::{default_data_dir, demo_data_dir};
 use programs::Programs;
 use server::{Answer, Server, await_answer, cluster, cluster_major};
 
@@ -44,7 +44,8 @@ const ROLE: &str = "wxpatrol";
 pub enum Durability {
     /// Nothing that was committed. For operators. 100 connections.
     Full,
-    /// Everything: nothing is flushed, nothing is vacuumed. For tests only. 300 connections.
+    /// Everything: nothing is flushed, nothing is vacuumed. For tests only, which run one for each core. 2000
+    /// connections.
     None,
 }
 
@@ -112,7 +113,7 @@ impl PrivatePostgres {
     /// `say` gets whole sentences without a line end, before anything that takes long or changes the system, and at last
     /// which Postgres it is and its URL.
     pub fn join_or_start(data_dir: &Path, options: Options, say: &dyn Fn(&str)) -> Result<Self, PrivatePostgresError> {
-        make_folder(data_dir, if geteuid().is_root() { 0o711 } else { 0o700 })?;
+        make_folder(data_dir, data_dir_mode())?;
         let data_dir = data_dir.canonicalize().map_err(PrivatePostgresError::io("find", data_dir))?;
         let owner = std::fs::metadata(&data_dir).map_err(PrivatePostgresError::io("look at", &data_dir))?.uid();
         if !geteuid().is_root() && owner != geteuid().as_raw() {
@@ -142,9 +143,10 @@ impl PrivatePostgres {
     }
 
     /// The URL of a database, for sqlx as well as for psql; it holds no secret. The database `postgres` always exists.
+    /// It names the port, so that a `PGPORT` of the reader's does not bend it.
     pub fn url(&self, database: &str) -> String {
         format!(
-            "postgres://{ROLE}@{}/{}?sslmode=disable",
+            "postgres://{ROLE}@{}:5432/{}?sslmode=disable",
             encoded(&self.server.socket_folder.to_string_lossy()),
             encoded(database)
         )
@@ -272,6 +274,7 @@ fn start(
     if cluster_major.is_none() {
         server.make_cluster()?;
     } else {
+        server.forget_dead()?;
         // A server whose socket was swept away still runs, but nobody can reach it any more.
         server.stop(Stop::Fast)?;
     }

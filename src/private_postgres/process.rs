@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// No program that we start takes longer, package managers included, unless it hangs.
+/// No program that we start takes longer, unless it hangs; but for one that is given a time of its own.
 const TIME_MAX: Duration = Duration::from_secs(240);
 /// The end of the output is kept: that is where programs say what went wrong.
 const OUTPUT_BYTES_MAX: usize = 1500;
@@ -19,6 +19,11 @@ pub(super) struct Finished {
 /// Waits for the command, not for its descendants: a server that it leaves behind may keep the streams open, so they go
 /// through an unnamed pipe that is read only until the command has ended.
 pub(super) fn finish(command: &mut Command) -> std::io::Result<Finished> {
+    finish_within(TIME_MAX, command)
+}
+
+/// The same, with another limit on its time.
+pub(super) fn finish_within(time_max: Duration, command: &mut Command) -> std::io::Result<Finished> {
     let (mut reader, writer) = std::io::pipe()?;
     let mut child = command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn()?;
     // The command holds copies of the pipe's writing end; they must go for the reader to see the end.
@@ -41,7 +46,7 @@ pub(super) fn finish(command: &mut Command) -> std::io::Result<Finished> {
         if let Some(status) = child.try_wait()? {
             break (status.success(), false);
         }
-        if started.elapsed() > TIME_MAX {
+        if started.elapsed() > time_max {
             child.kill()?;
             child.wait()?;
             break (false, true);
@@ -56,7 +61,7 @@ pub(super) fn finish(command: &mut Command) -> std::io::Result<Finished> {
     let tail = &bytes[bytes.len().saturating_sub(OUTPUT_BYTES_MAX)..];
     let mut output = String::from_utf8_lossy(tail).trim().to_owned();
     if late {
-        output = format!("no end after {} s; {output}", TIME_MAX.as_secs());
+        output = format!("no end after {} s; {output}", time_max.as_secs());
     }
     Ok(Finished { success, output })
 }

@@ -6,14 +6,16 @@
 //! open streams: it needs no right to open them, and `guard.lock` stays locked exactly as long as it lives, so whoever
 //! joins can tell that a guard is missing and set a new one. Where flock(1) is missing (macOS), perl takes the same lock.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
 
 use super::account::Account;
 use super::error::PrivatePostgresError;
@@ -26,6 +28,9 @@ use super::{Durability, ROLE, Stop};
 const LOG_BYTES_MAX: u64 = 4 << 20;
 /// For recovery after a crash; an ordinary start takes a tenth of a second.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A number that no process ever has: the greatest of its type, while numbers end far below.
+const NO_PROCESS: i32 = i32::MAX;
 
 /// `exec 1>&-` lets go of `guard.lock` before the end lets go of `users.lock`: who gets the latter must not take this
 /// guard for a living one.
@@ -185,7 +190,7 @@ impl Server {
     fn settings(&self) -> Vec<(&'static str, String)> {
         let (connections, buffers, safe) = match self.durability {
             Durability::Full => ("100", "128MB", "on"),
-            Durability::None => ("300", "64MB", "off"),
+            Durability::None => ("2000", "64MB", "off"),
         };
         [
             // No port that could clash or be reached; the socket's folder is closed to everyone else.
@@ -212,6 +217,37 @@ impl Server {
         ]
         .map(|(name, value)| (name, value.to_owned()))
         .to_vec()
+    }
+
+    /// After a power loss `postmaster.pid` may name a process that is none of ours by now: `pg_ctl stop` would signal it, and
+    /// no server would start while it lives. Then the file is made to name nobody. It is not removed: by its last lines
+    /// Postgres finds out whether sessions of a killed server still write to the cluster. Call it with the start lock in hand.
+    pub(super) fn forget_dead(&self) -> Result<(), PrivatePostgresError> {
+        let cluster = cluster(&self.data_dir);
+        let path = cluster.join("postmaster.pid");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+        let Some((first, rest)) = text.split_once('\n') else { return Ok(()) };
+        if !first.trim().parse().is_ok_and(|process| serves_another_purpose(process, &cluster)) {
+            return Ok(());
+        }
+        // In place, for what is there is shorter: no moment in which the file is empty.
+        let nobody = format!("{NO_PROCESS}\n{rest}");
+        OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path)
+            .and_then(|file| file.write_all_at(nobody.as_bytes(), 0))
+            .map_err(PrivatePostgresError::io("write", &path))?;
+        // They name the same process, and nobody listens there.
+        for left in [".s.PGSQL.5432", ".s.PGSQL.5432.lock"].map(|name| self.socket_folder.join(name)) {
+            match std::fs::remove_file(&left) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(PrivatePostgresError::io("remove", &left)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Stops the server if one runs.
@@ -261,6 +297,15 @@ impl Server {
         // The thread only collects the guard's exit status, should this process outlive it.
         std::thread::spawn(move || child.wait());
         Ok(())
+    }
+}
+
+/// Whether this process is gone, or is surely not the server of the cluster, which has the folder among its words. Where the
+/// system does not tell (no `/proc`, or not for us), it may be the server.
+fn serves_another_purpose(process: u32, cluster: &Path) -> bool {
+    match std::fs::read(format!("/proc/{process}/cmdline")) {
+        Ok(words) => !words.split(|byte| *byte == 0).any(|word| word == cluster.as_os_str().as_encoded_bytes()),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound && Path::new("/proc/self").exists(),
     }
 }
 

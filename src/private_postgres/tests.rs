@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+use super::folders::first_writable;
 use super::*;
 
-const OPTIONS: Options = Options { durability: Durability::None, sources: Sources::MayFetch, wanted: Wanted::Any };
+const OPTIONS: Options = Options { durability: Durability::None, sources: Sources::MayInstall, wanted: Wanted::Any };
 const DATA_DIR: &str = "WXPATROL_TEST_SECOND_PROCESS_DATA_DIR";
 
 /// A data folder that the server's user may enter, also when we are root.
@@ -176,7 +177,84 @@ fn a_server_whose_socket_was_swept_away_is_replaced() {
 }
 
 #[test]
+fn a_process_that_got_the_number_of_a_dead_server_is_left_alone() {
+    let folder = data_dir();
+    let postgres = join(&folder);
+    let Server { socket_folder, account, .. } = postgres.server.clone();
+    let left = [cluster(&postgres.server.data_dir).join("postmaster.pid"), socket_folder.join(".s.PGSQL.5432.lock")];
+    let texts = left.clone().map(|path| std::fs::read_to_string(path).unwrap());
+    end(&folder, postgres);
+
+    // As a loss of power leaves them. The stranger is of the server's user, as only such a one can be taken for the server.
+    let mut stranger =
+        account.command("/bin/sh").args(["-c", "read line; exit 7"]).stdin(Stdio::piped()).spawn().unwrap();
+    super::socket_folder(&folder.path().canonicalize().unwrap(), &account).unwrap();
+    for (path, text) in left.iter().zip(&texts) {
+        let (_, rest) = text.split_once('\n').unwrap();
+        std::fs::write(path, format!("{}\n{rest}", stranger.id())).unwrap();
+        account.own(path).unwrap();
+    }
+    let postgres = join(&folder);
+    assert_eq!(query(&postgres, "select 'here'").unwrap(), "here");
+    end(&folder, postgres);
+    drop(stranger.stdin.take());
+    assert_eq!(stranger.wait().unwrap().code(), Some(7), "it was left alone, so it ended by itself");
+}
+
+#[test]
+fn a_server_under_way_is_not_taken_for_a_stranger() {
+    let folder = data_dir();
+    let postgres = join(&folder);
+    let pid_file = cluster(&postgres.server.data_dir).join("postmaster.pid");
+    let before = std::fs::read(&pid_file).unwrap();
+    postgres.server.forget_dead().unwrap();
+    assert_eq!(std::fs::read(&pid_file).unwrap(), before);
+    assert_eq!(query(&postgres, "select 'here'").unwrap(), "here");
+    end(&folder, postgres);
+}
+
+#[test]
+fn a_strict_file_mask_of_root_does_not_keep_the_server_out() {
+    let folder = data_dir();
+    let below = folder.path().join("a/b");
+    let mut strict = Command::new("/bin/sh")
+        .args(["-c", r#"umask 077; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "private_postgres::tests::the_second_process", "--ignored", "--nocapture"])
+        .env(DATA_DIR, &below)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until_joined(&mut strict);
+    let socket_folder = running(&below.canonicalize().unwrap()).unwrap().unwrap().socket_folder;
+    kill(strict);
+    wait_until("the server is gone", || !below.join("pg/postmaster.pid").exists() && !socket_folder.exists());
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+    let parent = if geteuid().is_root() { 0o755 } else { 0o700 };
+    assert_eq!((mode(&folder.path().join("a")), mode(&below)), (parent, data_dir_mode()));
+    assert_eq!(mode(folder.path()), 0o711, "what was there stays as it was");
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_to_is_passed_over_for_the_demo() {
+    let folder = data_dir();
+    let (usual, otherwise) = (folder.path().join("usual"), folder.path().join("otherwise"));
+    assert_eq!(first_writable(&usual, otherwise.clone()).unwrap(), usual);
+    assert!(!otherwise.exists());
+    // A file in the place of a parent keeps root out, too.
+    let barred = usual.join("start.lock/demo");
+    assert_eq!(first_writable(&barred, otherwise.clone()).unwrap(), otherwise);
+    std::fs::set_permissions(&otherwise, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let sentence = first_writable(&barred, otherwise).unwrap_err().to_string();
+    assert!(sentence.contains("only we may write to"), "{sentence}");
+}
+
+#[test]
 fn a_socket_folder_that_others_may_enter_is_refused() {
+    // An installation may add the user whose socket folder this is about: it comes first.
+    let warm = data_dir();
+    end(&warm, join(&warm));
     let folder = data_dir();
     let canonical = folder.path().canonicalize().unwrap();
     let account = Account::choose(&cluster(&canonical)).unwrap();

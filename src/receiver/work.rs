@@ -24,6 +24,8 @@ const AT_ONCE: usize = 16;
 const LEASE: Duration = Duration::from_secs(120);
 /// What is not done by then is left to whoever claims it next.
 const WORK_MAX: Duration = Duration::from_secs(110);
+/// A closure that lasts longer is not waited for: the event comes again, and others have its place meanwhile.
+const CLOSED_MAX: Duration = Duration::from_secs(5);
 /// How long work under way may go on when the process is told to stop: a call, and what is to be kept of it.
 const GRACE: Duration = Duration::from_secs(12);
 /// After this an event is left to the next sync.
@@ -118,7 +120,11 @@ impl Worker {
             Ok(Err(error)) => {
                 tracing::warn!(merchant.id = event.appid, %error, "an authorization waits for Postgres");
             }
-            Err(_) => tracing::warn!(merchant.id = event.appid, "an authorization took too long; it is tried again"),
+            Err(_) => {
+                if let Err(error) = self.put_off(event, "it took too long").await {
+                    tracing::warn!(merchant.id = event.appid, %error, "an authorization took too long; it is tried again");
+                }
+            }
         }
     }
 
@@ -139,7 +145,7 @@ impl Worker {
             // WeChat's word is newer than any list; the next sync takes the list's again.
             source: None,
             stop: self.stop.clone(),
-            closed_max: None,
+            closed_max: Some(CLOSED_MAX),
         };
         match (sync.inform(&event.appid).await, dead) {
             (Ok(_), None) => {
@@ -241,11 +247,11 @@ fn wait(attempts: i32) -> Duration {
 }
 
 fn grant(authorization: Authorization) -> Grant {
-    let sets = authorization.permission_sets.into_iter().filter_map(|set| i32::try_from(set).ok());
+    let small = |sets: Vec<i64>| sets.into_iter().filter_map(|set| i32::try_from(set).ok()).collect();
     Grant {
         access_token: authorization.access_token,
         refresh_token: authorization.refresh_token,
-        permission_sets: Some(sets.collect()),
+        permission_sets: authorization.permission_sets.map(small),
     }
 }
 

@@ -133,6 +133,7 @@ pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String
     let withdrawn = world.withdrawn.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let once = merchant_count as usize - withdrawn.len();
     let twice: Vec<u32> = world.listed_twice().into_iter().filter(|place| !withdrawn.contains(place)).collect();
+    let nameless = world.listed_nameless();
     let total = once + twice.len();
     // The place of the merchant that is number `offset` among those still here.
     let mut place = u32::try_from(offset).unwrap_or(u32::MAX).min(merchant_count);
@@ -153,10 +154,11 @@ pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String
         let refresh_token =
             if merchant.refresh_hidden { String::new() } else { traits.refresh_token(merchant.refresh_serial) };
         let comma = if n == 0 { "" } else { "," };
+        let appid =
+            if nameless.contains(&place) { "null".to_owned() } else { format!(r#""{}""#, world.plan.appid(place)) };
         write!(
             body,
-            r#"{comma}{{"authorizer_appid":"{}","refresh_token":"{refresh_token}","auth_time":{}}}"#,
-            world.plan.appid(place),
+            r#"{comma}{{"authorizer_appid":{appid},"refresh_token":"{refresh_token}","auth_time":{}}}"#,
             traits.auth_time(),
         )
         .expect("writing to a string cannot fail");

@@ -226,6 +226,10 @@ async fn change(world: &World, path: &str, body: &[u8]) -> Result<Value, Refusal
             let MerchantSwitch { appid, on } = parse(body)?;
             world.list_twice(&appid, on)?;
         }
+        "list_nameless" => {
+            let MerchantSwitch { appid, on } = parse(body)?;
+            world.list_nameless(&appid, on)?;
+        }
         "change_list_after_pages" => world.change_list_after_pages(parse::<Pages>(body)?.pages)?,
         "throttle_asks" => world.set_throttle_asks(parse::<Switch>(body)?.on),
         "record_arrivals" => world.set_record_arrivals(parse::<Switch>(body)?.on),

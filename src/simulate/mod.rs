@@ -41,6 +41,7 @@
 //! | `POST empty_refresh_tokens` | `{"on"}` | refreshes answer an empty refresh token |
 //! | `POST hide_refresh_token` | `{"appid", "on"}` | the list shows an empty refresh token |
 //! | `POST list_twice` | `{"appid", "on"}` | the list names the merchant twice |
+//! | `POST list_nameless` | `{"appid", "on"}` | the merchant's entry in the list has no appid |
 //! | `POST change_list_after_pages` | `{"pages": [[{"withdraw": "wx…"}]]}` | what happens after each of the next pages of the list |
 //! | `POST throttle_asks` | `{"on"}` | -601026 for a second ask in 24 hours |
 //! | `POST record_arrivals` | `{"on"}` | keep arrival times |

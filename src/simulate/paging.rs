@@ -1,4 +1,4 @@
-//! The authorizer list while it is read page by page: what changes between two pages, and whom it names twice.
+//! The authorizer list while it is read page by page: what changes between two pages, and whom it names twice or not at all.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -22,6 +22,8 @@ pub enum ListChange {
 pub(super) struct Paging {
     /// Named a second time, at the end.
     twice: BTreeSet<u32>,
+    /// Their entries have no appid.
+    nameless: BTreeSet<u32>,
     /// What happens after each of the next pages.
     after_pages: VecDeque<Vec<ListChange>>,
 }
@@ -33,12 +35,17 @@ impl World {
     /// When the merchant is unknown.
     pub fn list_twice(&self, appid: &str, twice: bool) -> Result<(), WorldError> {
         let place = self.place(appid)?;
-        let mut paging = hold(&self.paging);
-        if twice {
-            paging.twice.insert(place);
-        } else {
-            paging.twice.remove(&place);
-        }
+        switch(&mut hold(&self.paging).twice, place, twice);
+        Ok(())
+    }
+
+    /// From now on the merchant's entry in the list has no appid.
+    ///
+    /// # Errors
+    /// When the merchant is unknown.
+    pub fn list_nameless(&self, appid: &str, nameless: bool) -> Result<(), WorldError> {
+        let place = self.place(appid)?;
+        switch(&mut hold(&self.paging).nameless, place, nameless);
         Ok(())
     }
 
@@ -61,6 +68,11 @@ impl World {
         hold(&self.paging).twice.iter().copied().collect()
     }
 
+    /// Whose entries have no appid.
+    pub(super) fn listed_nameless(&self) -> BTreeSet<u32> {
+        hold(&self.paging).nameless.clone()
+    }
+
     /// A page was written.
     pub(super) fn page_answered(&self) {
         let changes = hold(&self.paging).after_pages.pop_front().unwrap_or_default();
@@ -71,5 +83,13 @@ impl World {
             };
             changed.expect("its appid was looked up when it was scripted");
         }
+    }
+}
+
+fn switch(places: &mut BTreeSet<u32>, place: u32, on: bool) {
+    if on {
+        places.insert(place);
+    } else {
+        places.remove(&place);
     }
 }

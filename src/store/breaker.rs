@@ -38,6 +38,14 @@ impl Store {
         Ok(sqlx::query_as(include_str!("sql/breaker.sql")).bind(platform).fetch_one(&self.pool).await?)
     }
 
+    /// Whether some item was answered in a run of the last day, and enough merchants are known to tell when that is over.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn worked_lately(&self, platform: PlatformId) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(include_str!("sql/worked_lately.sql")).bind(platform).fetch_one(&self.pool).await?)
+    }
+
     /// Opens the breaker, or keeps it open: for longer after a `probe` that failed, and no longer than it was when another
     /// process merely says the same. May be repeated, but for a probe:
     /// each that failed doubles the wait for the next, up to half an hour.

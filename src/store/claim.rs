@@ -217,21 +217,37 @@ impl Store {
         Ok(Claimed { claims, last })
     }
 
-    /// Whether something of these checks could have been claimed for `while_of` and was not.
+    /// A place at random among the first due items of a check, for a probe to begin behind; `None`: with the first. So one odd
+    /// merchant does not speak for a halted platform again and again.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn probe_place(&self, platform: PlatformId, check: CheckName) -> Result<Option<QueuePlace>, StoreError> {
+        let place: Option<(DateTime<Utc>, String, String)> = sqlx::query_as(include_str!("sql/probe_place.sql"))
+            .bind(platform)
+            .bind(check.name())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(place.map(|(due_at, appid, counterpart)| QueuePlace { due_at, appid, counterpart }))
+    }
+
+    /// Whether something of these checks could have been claimed for `while_of` and was not. Each check with its gate, and from
+    /// call to call of one merchant: what a dead process held is not claimed before.
     ///
     /// # Errors
     /// Postgres did not answer.
     pub async fn claimable(
         &self,
         platform: PlatformId,
-        checks: &[CheckName],
+        checks: &[(CheckName, Duration)],
         while_of: Duration,
     ) -> Result<bool, StoreError> {
         let claimable = sqlx::query_scalar(include_str!("sql/claimable.sql"))
             .bind(platform)
-            .bind(checks.iter().map(|check| check.name()).collect::<Vec<_>>())
+            .bind(checks.iter().map(|(check, _)| check.name()).collect::<Vec<_>>())
             .bind(while_of.as_secs_f64())
-            .bind(gates(checks));
+            .bind(gates(checks.iter().map(|(check, _)| check)))
+            .bind(checks.iter().map(|(_, apart)| apart.as_secs_f64()).collect::<Vec<_>>());
         Ok(claimable.fetch_one(&self.pool).await?)
     }
 

@@ -241,6 +241,15 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets what was learned so many hours ago, and not anew since. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn forget_limits(&self, platform: PlatformId, hours: i32) -> Result<(), StoreError> {
+        sqlx::query(include_str!("sql/limits_forget.sql")).bind(platform).bind(hours).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Leaves one merchant's endpoint alone until `until`, with everything of the merchant that is due there before. May
     /// be repeated.
     ///

@@ -44,6 +44,10 @@ struct CandidateRow {
     due_at: Option<DateTime<Utc>>,
     dormant: Option<bool>,
     leased: Option<bool>,
+    /// The endpoint is closed for longer than a run waits for it.
+    closed_until: Option<DateTime<Utc>>,
+    /// The merchant's own limit bars it for longer than a run waits for it.
+    limited_until: Option<DateTime<Utc>>,
 }
 
 /// The reasons with which an item can be out of the question, beside the states of a link.
@@ -80,10 +84,16 @@ impl CandidateRow {
         };
         match (policy.decide(&facts, now), self.barred.as_deref(), self.due_at) {
             (Permission::No { reason: "not_wanted" }, Some(word), _) => Permission::No { reason: barred(word) },
-            (Permission::Granted, _, Some(until)) if until > now => {
-                Permission::Later { reason: if self.leased == Some(true) { "leased" } else { "not_due" }, until }
+            (Permission::Granted, _, _) if self.leased == Some(true) => {
+                Permission::Later { reason: "leased", until: now }
             }
+            (Permission::Granted, _, Some(until)) if until > now => Permission::Later { reason: "not_due", until },
             (Permission::Granted, _, _) if self.dormant == Some(true) => Permission::No { reason: "dormant" },
+            (Permission::Granted, _, _) => match (self.closed_until, self.limited_until) {
+                (Some(until), _) => Permission::Later { reason: "endpoint_closed", until },
+                (None, Some(until)) => Permission::Later { reason: "merchant_limit", until },
+                (None, None) => Permission::Granted,
+            },
             (decision, _, _) => decision,
         }
     }

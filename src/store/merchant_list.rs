@@ -274,7 +274,7 @@ impl Listed {
             account_status,
             authorized_at,
             refresh_token: None,
-            refresh_read_at: None,
+            asked_at: None,
         };
         (row, unreadable)
     }

@@ -28,8 +28,8 @@ pub struct MerchantRow {
     pub authorized_at: Option<DateTime<Utc>>,
     /// Its refresh token; empty ones are not kept.
     pub refresh_token: Option<SecretString>,
-    /// When that was true, on Postgres's clock; a stored one that was learnt later stays. `None`: now.
-    pub refresh_read_at: Option<DateTime<Utc>>,
+    /// When this was asked for, on Postgres's clock: what was learnt later stays. `None`: now.
+    pub asked_at: Option<DateTime<Utc>>,
 }
 
 /// A merchant that is known.
@@ -78,6 +78,7 @@ struct Columns<'a> {
     permission_sets: Vec<Option<String>>,
     account_statuses: Vec<Option<i32>>,
     authorized_at: Vec<Option<DateTime<Utc>>>,
+    asked_at: Vec<Option<DateTime<Utc>>>,
 }
 
 impl<'a> Columns<'a> {
@@ -90,6 +91,7 @@ impl<'a> Columns<'a> {
             permission_sets: rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect(),
             account_statuses: rows.iter().map(|row| row.account_status).collect(),
             authorized_at: rows.iter().map(|row| row.authorized_at).collect(),
+            asked_at: rows.iter().map(|row| row.asked_at).collect(),
         }
     }
 
@@ -102,6 +104,7 @@ impl<'a> Columns<'a> {
             .bind(self.permission_sets)
             .bind(self.account_statuses)
             .bind(self.authorized_at)
+            .bind(self.asked_at)
     }
 }
 
@@ -194,7 +197,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let tokens: Vec<(&str, &SecretString, Option<DateTime<Utc>>)> = rows
             .iter()
-            .filter_map(|row| Some((row.appid.as_str(), row.refresh_token.as_ref()?, row.refresh_read_at)))
+            .filter_map(|row| Some((row.appid.as_str(), row.refresh_token.as_ref()?, row.asked_at)))
             .filter(|(_, token, _)| !token.expose_secret().is_empty())
             .collect();
         if tokens.is_empty() {
@@ -226,13 +229,14 @@ impl Store {
                     .collect::<Vec<_>>(),
             )
             .bind(tokens.iter().map(|(appid, token, _)| differs(appid, token)).collect::<Vec<_>>())
-            .bind(tokens.iter().map(|(.., read_at)| *read_at).collect::<Vec<_>>())
+            .bind(tokens.iter().map(|(.., asked_at)| *asked_at).collect::<Vec<_>>())
             .execute(&mut **transaction)
             .await?;
         Ok(())
     }
 
-    /// Keeps what WeChat says about merchants, but for what the operator's own list gives. May be repeated.
+    /// Keeps what WeChat says about merchants, but for what the operator's own list gives, and not what it was asked before their
+    /// authorization changed. May be repeated.
     ///
     /// # Errors
     /// Nothing of the batch was kept.
@@ -249,6 +253,7 @@ impl Store {
             .bind(rows.iter().map(|row| row.principal.as_deref().map(plain)).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| sets(row.permission_sets.as_ref())).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.account_status).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.asked_at).collect::<Vec<_>>())
             .bind(given.names())
             .execute(&mut *transaction)
             .await?;
@@ -272,14 +277,17 @@ impl Store {
         Ok(())
     }
 
-    /// Marks merchants as withdrawn and erases their tokens. May be repeated.
+    /// Marks merchants as withdrawn and erases their tokens, unless they authorized again after WeChat was asked, whose time is
+    /// given with each. May be repeated.
     ///
     /// # Errors
     /// Postgres did not answer.
-    pub async fn withdraw(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
-        if !appids.is_empty() {
+    pub async fn withdraw(&self, platform: PlatformId, refused: &[(String, DateTime<Utc>)]) -> Result<(), StoreError> {
+        if !refused.is_empty() {
+            let (appids, asked_at): (Vec<&str>, Vec<_>) =
+                refused.iter().map(|(appid, at)| (appid.as_str(), *at)).unzip();
             let withdraw = sqlx::query(include_str!("sql/record_withdrawn.sql"));
-            withdraw.bind(platform).bind(appids).execute(&self.pool).await?;
+            withdraw.bind(platform).bind(appids).bind(asked_at).execute(&self.pool).await?;
         }
         Ok(())
     }

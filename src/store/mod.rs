@@ -37,6 +37,7 @@ pub mod runs;
 pub mod seal;
 pub mod slices;
 pub mod status;
+pub mod tickets;
 pub mod ticks;
 pub mod vault;
 pub mod views;
@@ -158,7 +159,16 @@ pub struct Store {
 #[derive(Debug, Clone, Copy)]
 struct ClockReading {
     postgres: DateTime<Utc>,
+    /// Before it was asked for.
     taken: Instant,
+    /// When it was here.
+    answered: Instant,
+}
+
+impl ClockReading {
+    fn new(postgres: DateTime<Utc>, taken: Instant) -> Self {
+        Self { postgres, taken, answered: Instant::now() }
+    }
 }
 
 impl Store {
@@ -201,7 +211,7 @@ impl Store {
             process_id: Uuid::now_v7(),
             lease: settings.lease,
             purpose: settings.purpose,
-            clock: Arc::new(RwLock::new(ClockReading { postgres: Utc::now(), taken: Instant::now() })),
+            clock: Arc::new(RwLock::new(ClockReading::new(Utc::now(), Instant::now()))),
             reach: Arc::default(),
         })
     }
@@ -223,6 +233,13 @@ impl Store {
     pub fn now(&self) -> DateTime<Utc> {
         let reading = *self.clock.read().expect("nobody panics while holding the clock");
         reading.postgres + TimeDelta::from_std(reading.taken.elapsed()).unwrap_or_default()
+    }
+
+    /// The same, and surely not ahead of it: for questions, whose answers count for nothing once something newer is known.
+    #[must_use]
+    pub fn now_at_least(&self) -> DateTime<Utc> {
+        let reading = *self.clock.read().expect("nobody panics while holding the clock");
+        reading.postgres + TimeDelta::from_std(reading.answered.elapsed()).unwrap_or_default()
     }
 
     /// Reads Postgres's clock.
@@ -249,7 +266,7 @@ impl Store {
     }
 
     fn keep_clock(&self, postgres: DateTime<Utc>, taken: Instant) {
-        *self.clock.write().expect("nobody panics while holding the clock") = ClockReading { postgres, taken };
+        *self.clock.write().expect("nobody panics while holding the clock") = ClockReading::new(postgres, taken);
     }
 
     /// A transaction for statements that join batches to tables by key.

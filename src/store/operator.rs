@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::{Store, StoreError, pool::Transaction};
+use super::{Store, StoreError, identity::HOLD_REASON, pool::Transaction};
 use crate::domain::{CheckName, Endpoint, Kind, PlatformId};
 
 /// An official account and a mini program.
@@ -199,6 +199,7 @@ impl Store {
             .bind(checks)
             .bind(endpoints)
             .bind(schedules)
+            .bind(HOLD_REASON)
             .fetch_all(&mut *transaction)
             .await?;
         let renewed: HashSet<i64> = renewed.into_iter().collect();
@@ -257,23 +258,44 @@ impl Store {
         Ok(sqlx::query_as(include_str!("sql/holds.sql")).bind(platform).fetch_all(&self.pool).await?)
     }
 
-    /// Grants one more ask to each merchant, and answers for each in the order of `appids`; one that is named twice gets
-    /// one. Sends nothing: the cool-down, the quiet hours and the day's cap stay. Not to be repeated: each call grants.
+    /// Wakes the asks that sleep at a maximum where `asks_max` (`None`: none) allows more, and answers how many. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn wake_asks_below(&self, platform: PlatformId, asks_max: Option<u32>) -> Result<u64, StoreError> {
+        let woken = sqlx::query(include_str!("sql/asks_below_maximum.sql"))
+            .bind(platform)
+            .bind(asks_max.map(i64::from))
+            .execute(&self.pool)
+            .await?;
+        Ok(woken.rows_affected())
+    }
+
+    /// Grants one more ask to each merchant, or to none when one of them can get none, and answers for each in the order of
+    /// `appids`, as if it stood alone; one that is named twice gets one. Sends nothing: the cool-down, the quiet hours and the
+    /// day's cap stay. Not to be repeated: each call grants.
     ///
     /// # Errors
     /// Nothing was granted.
     pub async fn grant_ask(&self, platform: PlatformId, appids: &[String]) -> Result<Vec<Grant>, StoreError> {
         let unique: Vec<&String> = appids.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let mut transaction = self.pool.begin().await?;
         let states: Vec<(String, String, bool, Option<String>)> = sqlx::query_as(include_str!("sql/ask_states.sql"))
             .bind(platform)
             .bind(&unique)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *transaction)
             .await?;
         let granted: Vec<(String, bool)> = sqlx::query_as(include_str!("sql/ask_grant.sql"))
             .bind(platform)
             .bind(&unique)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *transaction)
             .await?;
+        // All of them or none: who takes one out of the list gives the whole list again.
+        if granted.len() == unique.len() {
+            transaction.commit().await?;
+        } else {
+            transaction.rollback().await?;
+        }
         let official_account: &str = Kind::OfficialAccount.into();
         let states: HashMap<String, Grant> = states
             .into_iter()

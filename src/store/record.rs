@@ -274,17 +274,19 @@ impl Store {
         context: RecordContext,
         applied: &[&Settled],
     ) -> Result<(), StoreError> {
-        let gone: Vec<&str> = applied
+        let (gone, asked_at): (Vec<&str>, Vec<_>) = applied
             .iter()
-            .filter(|claim| claim.call.as_ref().is_some_and(|call| call.class == Class::Withdrawn))
-            .map(|claim| claim.key.appid.as_str())
-            .collect();
+            .filter_map(|claim| Some((claim.key.appid.as_str(), claim.call.as_ref()?)))
+            .filter(|(_, call)| call.class == Class::Withdrawn)
+            .map(|(appid, call)| (appid, call.asked_at))
+            .unzip();
         if gone.is_empty() {
             return Ok(());
         }
         sqlx::query(include_str!("sql/record_withdrawn.sql"))
             .bind(context.platform)
             .bind(gone)
+            .bind(asked_at)
             .execute(&mut **transaction)
             .await?;
         Ok(())

@@ -135,8 +135,8 @@ pub(super) fn names(checks: &[CheckName]) -> Vec<&'static str> {
 }
 
 /// For each check its gate, the check whose item carries the merchant's limit.
-pub(super) fn gates(checks: &[CheckName]) -> Vec<Option<&'static str>> {
-    checks.iter().map(|check| check.gate().map(|gate| gate.name())).collect()
+pub(super) fn gates<'a>(checks: impl IntoIterator<Item = &'a CheckName>) -> Vec<Option<&'static str>> {
+    checks.into_iter().map(|check| check.gate().map(|gate| gate.name())).collect()
 }
 
 impl Store {

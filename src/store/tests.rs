@@ -21,6 +21,7 @@ mod tokens;
 mod upkeep;
 mod views;
 mod wakes;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

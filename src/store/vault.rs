@@ -112,6 +112,7 @@ impl Store {
             refresh_token: None,
             refresh_version: row.refresh_version,
             component_refused: row.component_refused,
+            taken_at: self.now_at_least(),
         };
         match row.refresh_sealed.map(|sealed| sealer.open(place, &sealed)).transpose() {
             Ok(refresh_token) => Ok(Some(RefreshLease { refresh_token, ..lease })),
@@ -218,7 +219,9 @@ impl Store {
                     .await?
             }
             Refreshed::Withdrawn => {
-                self.withdraw(platform, &[appid.to_owned()]).await?;
+                self.withdraw(platform, &[(appid.to_owned(), lease.taken_at)]).await?;
+                // Who authorized again meanwhile is not gone, and may be refreshed at once.
+                fenced(include_str!("sql/token_back.sql")).fetch_optional(&self.pool).await?;
                 Some(true)
             }
         };

@@ -21,7 +21,7 @@ pub struct Authorization {
     /// The refresh token.
     pub refresh_token: Option<SecretString>,
     /// The permission sets it granted, sorted.
-    pub permission_sets: Vec<i64>,
+    pub permission_sets: Option<Vec<i64>>,
 }
 
 impl Wechat {
@@ -75,7 +75,7 @@ mod tests {
         let info = json!({"authorizer_appid": "wxa", "func_info": [{"funcscope_category": {"id": 49}}, {"odd": 1}]});
         let bare = read(&info, "wxa").unwrap();
         assert!(bare.access_token.is_none() && bare.refresh_token.is_none());
-        assert_eq!(bare.permission_sets, [49]);
+        assert_eq!(bare.permission_sets, Some(vec![49]));
         let empty = json!({"authorizer_access_token": "", "authorizer_refresh_token": "", "expires_in": "x"});
         let empty = read(&empty, "wxa").unwrap();
         assert!(empty.access_token.is_none() && empty.refresh_token.is_none());

@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::Query;
 use axum::http::Uri;
 use axum::routing::post;
+use chrono::DateTime;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -175,7 +176,14 @@ impl TokenVault for Vault {
                 row.refresh_version += 1;
             }
             let component_refused = *self.dead.lock().unwrap();
-            RefreshClaim::Granted(RefreshLease { fence: row.fence, refresh_token, refresh_version, component_refused })
+            let taken_at = DateTime::UNIX_EPOCH;
+            RefreshClaim::Granted(RefreshLease {
+                fence: row.fence,
+                refresh_token,
+                refresh_version,
+                component_refused,
+                taken_at,
+            })
         }))
     }
 

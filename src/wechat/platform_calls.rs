@@ -97,7 +97,7 @@ pub struct AuthorizerInfo {
     /// 1 normal, 14 cancelled, 16 banned, 18 warned, 19 frozen; `None` when WeChat does not say.
     pub account_status: Option<i64>,
     /// The permission sets it granted, sorted.
-    pub permission_sets: Vec<i64>,
+    pub permission_sets: Option<Vec<i64>>,
     /// Whether a phone is configured, for mini programs: a hint for the order of work and not an answer.
     pub phone_configured: Option<bool>,
     /// Its refresh token, when it has API rights.
@@ -246,7 +246,8 @@ impl Wechat {
         let body = json!({ "component_appid": platform.component_appid, "authorizer_appid": appid });
         let within = self.timeouts().total;
         let answered: Answered = self.ask(Endpoint::ApiGetAuthorizerInfo, Some(component_token), &body, within).await?;
-        if !answered.authorizer_info.is_object() {
+        // An empty object says nothing, and least of all that it is an official account.
+        if answered.authorizer_info.as_object().is_none_or(serde_json::Map::is_empty) {
             return Err(CallError::Unreadable("a success without authorizer_info".to_owned()));
         }
         Ok(info(&answered.authorizer_info, &answered.authorization_info))
@@ -289,16 +290,16 @@ pub(super) fn expires_in(field: &Scalar) -> Result<Duration, CallError> {
     secs.map(Duration::from_secs).ok_or_else(|| CallError::Unreadable("expires_in is no lifetime".to_owned()))
 }
 
-/// The permission sets of an authorization, sorted.
-pub(super) fn granted(authorization: &Value) -> Vec<i64> {
-    let entries = authorization.get("func_info").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+/// The permission sets of an authorization, sorted; `None`: it does not tell.
+pub(super) fn granted(authorization: &Value) -> Option<Vec<i64>> {
+    let entries = authorization.get("func_info").and_then(Value::as_array)?;
     let mut sets: Vec<i64> = entries
         .iter()
         .filter_map(|entry| Scalar::of(entry.get("funcscope_category").and_then(|set| set.get("id"))).integer())
         .collect();
     sets.sort_unstable();
     sets.dedup();
-    sets
+    Some(sets)
 }
 
 fn info(account: &Value, authorization: &Value) -> AuthorizerInfo {

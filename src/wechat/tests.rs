@@ -121,7 +121,7 @@ async fn the_kind_of_an_account_is_told_by_its_objects() {
     for (part, kind) in [
         (json!({"MiniProgramInfo": {"network": {}}}), AccountKind::MiniProgram),
         (json!({"MiniProgramInfo": null}), AccountKind::OfficialAccount),
-        (json!({}), AccountKind::OfficialAccount),
+        (json!({"nick_name": "Demo shop"}), AccountKind::OfficialAccount),
         (json!({"channels_info": {}}), AccountKind::Other),
         (json!({"store_info": {}}), AccountKind::Other),
         (json!({"talent_info": {}}), AccountKind::Other),
@@ -131,6 +131,9 @@ async fn the_kind_of_an_account_is_told_by_its_objects() {
         world.script.next(ApiGetAuthorizerInfo, json!({"authorizer_info": part}));
         assert_eq!(world.wire.authorizer_info(&world.platform, APPID).await.unwrap().kind, kind, "{part}");
     }
+    let world = World::new().await;
+    world.script.next(ApiGetAuthorizerInfo, json!({"authorizer_info": {}}));
+    assert!(world.wire.authorizer_info(&world.platform, APPID).await.is_err(), "an empty object tells no kind");
 }
 
 #[tokio::test]
@@ -153,7 +156,7 @@ async fn what_is_known_about_a_merchant_is_read() {
     assert_eq!(info.nickname.as_deref(), Some("Demo shop"));
     assert_eq!(info.principal_name.as_deref(), Some("Demo Ltd"));
     assert_eq!((info.account_status, info.phone_configured), (Some(1), Some(true)));
-    assert_eq!(info.permission_sets, [33, 49]);
+    assert_eq!(info.permission_sets, Some(vec![33, 49]));
     assert!(info.refresh_token.is_none());
     world.script.next(ApiGetAuthorizerInfo, json!({"errcode": 61003}));
     let error = world.wire.authorizer_info(&world.platform, APPID).await.unwrap_err();
@@ -186,7 +189,7 @@ async fn a_code_is_exchanged_with_the_component_token_and_again_only_when_that_t
     let authorization = world.wire.query_auth(&world.platform, APPID, &code).await.unwrap();
     assert_eq!(authorization.access_token.unwrap().0.expose_secret(), "fake-first");
     assert_eq!(authorization.refresh_token.unwrap().expose_secret(), "fake-refresh");
-    assert_eq!(authorization.permission_sets, [49]);
+    assert_eq!(authorization.permission_sets, Some(vec![49]));
     let calls = world.script.calls(ApiQueryAuth);
     assert_eq!(calls.len(), 2);
     let expected = json!({"component_appid": "wx9999999999999999", "authorization_code": "queryauthcode@@@fake"});

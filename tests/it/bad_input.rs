@@ -72,6 +72,39 @@ async fn a_list_with_one_bad_line_changes_nothing_and_the_line_is_named() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_given_for_a_file_is_one_sentence_and_not_read_for_ever() {
+    let world = known().await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for arguments in [
+        &["import", folder, "--format", "jsonl"][..],
+        &["import", folder, "--format", "csv"],
+        &["want", "--from", folder],
+        &["ask", "--from", folder],
+    ] {
+        assert_refused(&world, arguments, "", &["can not be read"]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_import_may_begin_with_a_byte_order_mark() {
+    let world = known().await;
+    let file = "\u{feff}{\"appid\": \"wx00000000000000aa\", \"kind\": \"mini_program\"}\n";
+    let ended = world.program_reading(&["import", "-", "--format", "jsonl"], file).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where appid = 'wx00000000000000aa'").await, 1);
+}
+
+#[tokio::test]
+async fn an_import_that_names_the_platform_itself_stores_nothing() {
+    let world = known().await;
+    let platform = Plan::default().component_appid;
+    let file = format!("appid\n{STRANGER}\n{platform}\n");
+    assert_refused(&world, &["import", "-", "--format", "csv"], &file, &[&platform, "is a platform", "take these out"])
+        .await;
+}
+
+#[tokio::test]
 async fn a_quote_that_its_line_does_not_close_is_named_and_nobody_behind_it_is_swallowed() {
     let world = known().await;
     let import = ["import", "-", "--format", "csv"];

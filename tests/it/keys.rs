@@ -228,6 +228,27 @@ async fn every_fault_of_the_key_is_one_sentence_before_anything_is_done() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_ends_in_the_middle_says_that_something_was_done_and_goes_on_later() {
+    let world = World::synced(plan(3, 1)).await;
+    // The first sealed values go through, those of a later column do not.
+    let barred = "create function public.barred() returns trigger language plpgsql as
+                  $$ begin raise exception 'Postgres is going away' using errcode = '57P01'; end $$;
+                  create trigger barred before update of refresh_sealed on wxpatrol_data.credential
+                  for each row execute function public.barred()";
+    sqlx::raw_sql(barred).execute(&world.database.pool).await.unwrap();
+    let ended = world.program_with(&BOTH, &["keys", "rotate"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.everything());
+    for word in ["is in use from now on", "Postgres is going away", "`wxpatrol keys rotate` goes on with what is left"]
+    {
+        assert!(ended.stderr.contains(word), "it does not say {word:?}: {}", ended.stderr);
+    }
+    sqlx::raw_sql("drop function public.barred() cascade").execute(&world.database.pool).await.unwrap();
+    let again = world.program_with(&BOTH, &["keys", "rotate"]).await;
+    assert_eq!(again.code, Some(0), "{}", again.everything());
+    assert_eq!(world.program_with(&NEW_ONLY, &["status"]).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn keys_come_from_files_one_a_line() {
     let world = World::synced(plan(2, 1)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -245,12 +266,15 @@ async fn a_private_postgres_whose_key_is_gone_says_so_and_makes_no_other() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let data = folder.path().join("data");
     let world = World::new(plan(1, 1)).await;
-    let settings = [
-        ("DATABASE_URL", ""),
-        ("WXPATROL_ENCRYPTION_KEY", ""),
-        ("WXPATROL_DATA_DIR", data.to_str().unwrap()),
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ];
+    // What leads to the Postgres programs that this test program itself found or fetched.
+    let found_by = ["PATH", "HOME", "XDG_CACHE_HOME", "TMPDIR", "LD_LIBRARY_PATH", "WXPATROL_POSTGRES_BIN"];
+    let found_by: Vec<(&str, String)> =
+        found_by.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect();
+    let mut settings =
+        vec![("DATABASE_URL", ""), ("WXPATROL_ENCRYPTION_KEY", ""), ("WXPATROL_DATA_DIR", data.to_str().unwrap())];
+    settings.extend(found_by.iter().map(|(name, value)| (*name, value.as_str())));
+    // What a person has set for another server does not lead astray.
+    settings.push(("PGPORT", "9"));
     let first = world.program_with(&settings, &["status"]).await;
     assert_eq!(first.code, Some(0), "{}", first.everything());
     let key = data.join("encryption.key");

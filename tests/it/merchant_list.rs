@@ -167,9 +167,7 @@ async fn a_list_that_names_nobody_breaks_or_has_rows_without_an_appid_proves_no_
     for _ in 0..3 {
         let synced = world.program(&["sync"]).await;
         assert_eq!(synced.code, Some(1), "{}", synced.everything());
-        for words in
-            ["4 rows of WXPATROL_MERCHANT_SQL name no merchant", "2 values of WXPATROL_MERCHANT_SQL can not be read"]
-        {
+        for words in ["4 rows of the list name no merchant", "2 values of WXPATROL_MERCHANT_SQL can not be read"] {
             assert!(synced.stderr.contains(words), "{}", synced.stderr);
         }
         assert!(!synced.everything().contains("planted"), "{}", synced.everything());
@@ -217,7 +215,8 @@ async fn who_withdrew_by_wechat_s_word_stays_withdrawn_while_the_list_names_it_u
     world.sync().await;
     assert!(withdrawn(&world).await.is_empty(), "it authorized later");
     // Where the list does not say when, it is tried again after a week.
-    world.database.store.withdraw(world.platform().await, std::slice::from_ref(&gone)).await.unwrap();
+    let store = &world.database.store;
+    store.withdraw(world.platform().await, &[(gone.clone(), store.now())]).await.unwrap();
     say(&world, "update shop.merchants set authorized_at = null").await;
     world.sync().await;
     assert_eq!(withdrawn(&world).await, [gone]);

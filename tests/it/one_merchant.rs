@@ -103,7 +103,8 @@ async fn a_merchant_that_withdrew_is_forgotten_by_name_and_its_intents_stay() {
     assert!(refused.stderr.contains(&format!("{appid} still is authorized")), "{}", refused.stderr);
     assert_eq!(world.texts(&names).await, [name.as_str()]);
     assert!(world.count(&of("failure")).await > 0);
-    let withdrawn = world.database.store.withdraw(world.platform().await, std::slice::from_ref(&appid)).await;
+    let store = &world.database.store;
+    let withdrawn = store.withdraw(world.platform().await, &[(appid.clone(), store.now())]).await;
     withdrawn.unwrap();
     for _ in 0..2 {
         let forgotten = world.program(&["forget", &appid]).await;

@@ -1,6 +1,6 @@
 //! Promise 6: connections cut, Postgres restarted, the pool starved in mid-run: the run ends complete all the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
 use nix::sys::signal::Signal;
 use sqlx::Connection as _;
@@ -67,16 +67,18 @@ async fn a_starved_pool_makes_the_run_slower_and_leaves_nobody_out() {
 
 #[tokio::test]
 async fn a_postgres_that_is_restarted_in_mid_run_leaves_nobody_out() {
-    // A server of its own: the one of the other tests must not go away under them.
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-postgres-restarted");
-    std::fs::create_dir_all(&folder).unwrap();
+    // A server of its own: the one of the other tests must not go away under them, nor this one under another `cargo test`.
+    // Its user may enter the folder, wherever the checkout lies.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let data = folder.path().join("data");
+    let pid_file = data.join("pg/postmaster.pid");
     let start = move || {
         let options = Options { durability: Durability::Full, sources: Sources::MayInstall, wanted: Wanted::Any };
-        PrivatePostgres::join_or_start(&folder, options, &|line| eprintln!("{line}")).unwrap()
+        PrivatePostgres::join_or_start(&data, options, &|line| eprintln!("{line}")).unwrap()
     };
     let server = Arc::new(tokio::task::spawn_blocking(start).await.unwrap());
     let mut admin = sqlx::PgConnection::connect(&server.url("postgres")).await.unwrap();
-    sqlx::raw_sql("drop database if exists restarted with (force)").execute(&mut admin).await.unwrap();
     sqlx::raw_sql("create database restarted").execute(&mut admin).await.unwrap();
     let world = World::new(plan(300, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "150/s");
     let world = world.with("DATABASE_URL", &server.url("restarted"));
@@ -90,6 +92,8 @@ async fn a_postgres_that_is_restarted_in_mid_run_leaves_nobody_out() {
         tokio::task::spawn_blocking(restart).await.unwrap();
     })
     .await;
+    drop(server);
+    until("the server has ended, so that its folder can go", async || !pid_file.exists()).await;
 }
 
 #[tokio::test]

@@ -380,3 +380,13 @@ async fn an_owner_who_may_not_create_roles_is_told_the_sql_that_an_administrator
     assert_done(&world.program(&["--once"]).await);
     assert!(world.wechat.arrived(Endpoint::Checkmobile) > 0, "the worker called WeChat");
 }
+
+#[tokio::test]
+async fn a_reader_who_has_seen_enough_of_the_migrations_is_no_fault() {
+    let world = World::new(plan(1, 0)).await;
+    let (printing, said) = world.spawn_unread(&["migrate", "--print"]).await;
+    assert_eq!(said, "");
+    let ended = printing.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert_eq!(ended.stderr, "");
+}

@@ -9,6 +9,7 @@ mod values;
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::DateTime;
 use nix::sys::signal::Signal;
 use secrecy::SecretString;
 use tokio::{
@@ -139,12 +140,17 @@ async fn wrong_settings(watch: &Watch) {
         ("DATABASE_URL", database("mysql://", "127.0.0.1/nowhere")),
         ("DATABASE_URL", database("postgres://", "127.0.0.1:no-port/nowhere")),
         ("DATABASE_URL", format!("me:{PASSWORD}@127.0.0.1")),
+        ("DATABASE_URL", format!("postgres://me:/{PASSWORD}@127.0.0.1:9/nowhere")),
+        ("DATABASE_URL", format!("postgres://me:?{PASSWORD}@127.0.0.1:9/nowhere")),
+        ("DATABASE_URL", format!("postgres://me:#{PASSWORD}@127.0.0.1:9/nowhere")),
+        ("DATABASE_URL", format!("postgres://me@127.0.0.1:9/nowhere?passwd={password}")),
         ("WXPATROL_WECHAT_BASE_URL", format!("https://me:{PROXY_PASSWORD}@127.0.0.1")),
         ("WXPATROL_WECHAT_BASE_URL", format!("https://127.0.0.1/?key={PROXY_PASSWORD}")),
         ("WXPATROL_ENCRYPTION_KEY", NO_KEY.to_owned()),
         ("WXPATROL_ENCRYPTION_KEYS_OLD", format!("{},{NO_KEY}", STANDARD.encode(OLD_KEY))),
         ("WXPATROL_COMPONENT_SECRET", MISSPELT.to_owned()),
         ("WXPATROL_COMPONENT_APPSECRET_FILE", "/nowhere/at/all".to_owned()),
+        ("WXPATROL_COMPONENT_APPSECRET_FILE", MISSPELT.to_owned()),
     ] {
         for command in [&["--once"][..], &["config", "--json"], &["doctor"]] {
             let ended = watch.run(&[(name, &value)], command, "").await;
@@ -378,7 +384,13 @@ fn what_holds_a_secret_does_not_show_it_when_it_is_shown() {
     let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let config = Config::from_vars(lookup, variables.iter().map(|(name, _)| (*name).to_owned())).unwrap();
     let token = StoredToken { access_token: secret(), good_for: Duration::ZERO, version: 1 };
-    let lease = RefreshLease { fence: 1, refresh_token: Some(secret()), refresh_version: 1, component_refused: None };
+    let lease = RefreshLease {
+        fence: 1,
+        refresh_token: Some(secret()),
+        refresh_version: 1,
+        component_refused: None,
+        taken_at: DateTime::UNIX_EPOCH,
+    };
     let refreshed = Refreshed::Token(NewToken {
         access_token: secret(),
         expires_in: Duration::ZERO,

@@ -112,6 +112,24 @@ async fn a_signal_ends_the_program_also_while_its_refreshes_wait_for_a_postgres_
 }
 
 #[tokio::test]
+async fn a_signal_ends_a_command_that_waits_for_its_standard_input() {
+    let world = World::synced(plan(1, 1)).await;
+    let pool = &world.database.pool;
+    let sessions =
+        "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'wxpatrol'";
+    for arguments in [&["import", "-", "--format", "csv"][..], &["want", "--from", "-"], &["ticket", "-"]] {
+        let before: i64 = sqlx::query_scalar(sessions).fetch_one(pool).await.unwrap();
+        let (command, stdin) = world.spawn_waiting(arguments);
+        world.until(&format!("select ({sessions}) > {before}")).await;
+        command.signal(Signal::SIGTERM);
+        let ended = command.ended().await;
+        assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.everything());
+        assert!(ended.stderr.contains("stopped by a signal"), "{arguments:?}: {}", ended.stderr);
+        drop(stdin);
+    }
+}
+
+#[tokio::test]
 async fn the_unattended_program_ends_with_0_when_it_is_told_to() {
     let world = World::synced(plan(4, 1)).await;
     let unattended = world.spawn(&["run"]);

@@ -1,5 +1,6 @@
 -- credentials_keep.sql: refresh tokens from the authorizer list, an event or a file. A refresh token that differs ends a
--- loss, and lets planning look again. One that was read before the stored one was learnt is older, and is not kept.
+-- loss, and lets planning look again. One that was read before the stored one was learnt is older, and is not kept; nor is one
+-- that was asked for before the merchant took its authorization back, or gave it.
 -- $1 platform, arrays: $2 appid, $3 refresh token, sealed, $4 whether it differs from the stored one, $5 when it was
 -- read (null: now). Rows are written in key order.
 with kept as (
@@ -7,6 +8,10 @@ with kept as (
   select $1, s.appid, s.refresh_sealed, 1, coalesce(s.read_at, clock())
     from unnest($2::text[], $3::bytea[], $4::boolean[], $5::timestamptz[]) as s (appid, refresh_sealed, differs, read_at)
    where s.differs
+     and not exists (select from merchant m
+                      where m.platform_id = $1
+                        and m.appid = s.appid
+                        and m.word_at > s.read_at)
    order by s.appid
   on conflict (platform_id, appid) do update
      set refresh_sealed = excluded.refresh_sealed,

@@ -1,11 +1,12 @@
 -- intend_invites_wanted.sql: whether invitations are still wanted: the wish stands, and a complete reading of the last
--- day did not show the pair, and the mini program has not withdrawn.
+-- day did not show the pair, and the mini program is one, and has not withdrawn.
 -- $1 platform, arrays: $2 official account, $3 mini program. Answers with ordinals; one that is missing has no wish.
 with moment as materialized (
   select clock() as now
 )
 select s.ordinal,
        coalesce(mp.withdrawn_at is null
+                and mp.kind in ('mini_program', 'unknown')
                 and l.read_at > m.now - interval '25 hours'
                 and (l.state = 'wanted' or l.state = 'deferred' and l.deferred_until <= m.now), false) as wanted,
        0 as granted,

@@ -10,6 +10,7 @@ select s.ordinal,
        merchant.withdrawn_at is not null as withdrawn,
        exists (select from hold h
                 where h.platform_id = i.platform_id
+                  and h.schedule is null
                   and (h.until is null or h.until > m.now)
                   and (h.appid is null or h.appid = i.appid)
                   and (h.check_name is null or h.check_name = i.check_name)

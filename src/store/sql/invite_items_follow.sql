@@ -21,3 +21,8 @@ update item i
    and i.counterpart = s.mini_program
    and i.leased_by is null
    and not (s.outcome is null and i.due_at < 'infinity')
+   -- What planning bars sleeps until planning lifts the bar, whatever a reading says of the pair.
+   and not (s.outcome is null
+            and i.outcome = 'skipped'
+            and i.reason in ('withdrawn', 'mini_program_withdrawn', 'not_an_official_account', 'not_a_mini_program',
+                             'account_status', 'permission'))

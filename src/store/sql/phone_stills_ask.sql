@@ -6,7 +6,10 @@ update item i
        due_since = 'infinity',
        outcome   = 'skipped',
        reason    = 'phone_not_missing',
-       attempts  = 0
+       attempts  = 0,
+       class     = null,
+       errcode   = null,
+       rid       = null
   from (select $1::int as platform_id, u.*
           from unnest($2::text[])
                  as u (appid)

@@ -54,14 +54,18 @@ with said as materialized (
              and i.outcome is distinct from 'deferred')
      and (i.leased_by is null
           or excluded.reason is not null and excluded.reason <> 'awaiting_reading')
-  returning i.appid, i.check_name, i.fence
+  returning i.appid, i.check_name
 )
 insert into hold (platform_id, appid, check_name, reason, created_by)
 select distinct $1::int, p.appid, p.check_name, 'new pair', 'wxpatrol'
   from planned p
  where $2
    and p.check_name = 'invite'
-   and p.fence = 0
+   -- Another pair of an account that is invited for already is nothing new: what an operator resumed goes on.
+   and not exists (select from item o
+                    where o.platform_id = $1
+                      and o.appid = p.appid
+                      and o.check_name = 'invite')
    and not exists (select from hold h
                     where h.platform_id = $1
                       and h.appid = p.appid

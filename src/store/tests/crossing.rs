@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    domain::CheckName,
+    domain::{CheckName, Kind},
     store::{
         coverage::{Closed, Closing},
+        merchant_list::Given,
+        merchants::MerchantRow,
         operator::HoldTarget,
         runs::{RunState, RunWish},
     },
@@ -101,4 +103,31 @@ async fn what_becomes_known_before_the_count_is_planned_and_counted_again() {
     assert_eq!(store.close_run(1, &open[0], closing).await.unwrap(), Closed::Yes);
     let coverage = store.coverage(run).await.unwrap();
     assert!(coverage[0].adds_up() && coverage[0].total == 2, "{coverage:?}");
+}
+
+#[tokio::test]
+async fn an_info_that_waits_for_an_event_to_be_kept_is_not_kept_over_it() {
+    let database = mini_programs(1).await;
+    let store = database.store.clone();
+    let row = MerchantRow {
+        appid: "wx0001".to_owned(),
+        kind: Some(Kind::MiniProgram),
+        permission_sets: Some(vec![33]),
+        asked_at: Some(store.read_clock().await.unwrap()),
+        ..MerchantRow::default()
+    };
+    let mut event = database.pool.begin().await.unwrap();
+    sqlx::query("update wxpatrol_data.merchant set word_at = wxpatrol_data.clock(), permission_sets = '{33,49}'")
+        .execute(&mut *event)
+        .await
+        .unwrap();
+    let keeps = tokio::spawn(async move { store.keep_info(1, &[row], Given::default()).await });
+    waits(&database).await;
+    event.commit().await.unwrap();
+    keeps.await.unwrap().unwrap();
+    let sets: Vec<i32> = sqlx::query_scalar("select permission_sets from wxpatrol_data.merchant")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(sets, [33, 49]);
 }

@@ -129,6 +129,10 @@ async fn a_ticket_lets_a_halted_platform_be_probed_at_once() {
     let row = MerchantRow { appid: MERCHANT.to_owned(), ..MerchantRow::default() };
     store.keep_merchants(platform, &[row], true).await.unwrap();
     assert!(store.take_probe(platform, false).await.unwrap());
+    // By an operator's hand as well, and not by what a process began with.
+    store.open_breaker(platform, Some(61005), "component ticket is expired", true).await.unwrap();
+    assert!(store.keep_ticket(platform, &"by hand".into(), false).await.unwrap());
+    assert!(store.take_probe(platform, false).await.unwrap());
 }
 
 #[tokio::test]
@@ -247,7 +251,7 @@ async fn a_grant_that_comes_after_the_withdrawal_is_not_kept() {
     take(store, &authorized(at(store, -10), false)).await;
     let pending = claimed(store, platform).await;
     // Without an event: a call was answered that it is not authorized.
-    store.withdraw(platform, &[MERCHANT.to_owned()]).await.unwrap();
+    store.withdraw(platform, &[(MERCHANT.to_owned(), store.now())]).await.unwrap();
     assert_eq!(store.keep_grant(platform, &pending, &grant("too late"), None).await.unwrap(), Granted::Withdrawn);
     assert_eq!(standing(&database).await, ["withdrawn"]);
     // With an event: that overtook the one that was worked on.

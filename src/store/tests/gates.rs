@@ -37,12 +37,32 @@ async fn a_message_that_its_gate_bars_could_not_be_claimed_and_holds_a_run_open_
         .execute(&database.pool)
         .await
         .unwrap();
-        assert_eq!(store.claimable(1, ask, Duration::ZERO).await.unwrap(), claimable, "{free_at}");
+        let apart = [(CheckName::Ask, Duration::ZERO)];
+        assert_eq!(store.claimable(1, &apart, Duration::ZERO).await.unwrap(), claimable, "{free_at}");
         assert_eq!(store.unfinished(1, ask, None).await.unwrap(), unfinished, "{free_at}");
         assert_eq!(store.unfinished(1, ask, Some(&one)).await.unwrap(), unfinished, "{free_at}");
     }
     let wish = ClaimWish { gate: Some(CheckName::Phone), ..claim_of(CheckName::Ask, 5) };
     assert!(store.claim(wish).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_dead_process_held_could_not_be_claimed_before_its_merchant_s_interval_is_over() {
+    let database = asks_due().await;
+    let (store, hour) = (&database.store, Duration::from_secs(3600));
+    say(
+        &database.pool,
+        "update item set due_at = clock() - interval '2 hours', leased_until = clock() - interval '10 min',
+                leased_by = '00000000-0000-0000-0000-000000000001'
+          where check_name = 'phone'",
+    )
+    .await;
+    let wish = ClaimWish { merchant_interval: hour, ..claim_of(CheckName::Phone, 5) };
+    assert!(store.claim(wish).await.unwrap().is_empty());
+    for (apart, claimable) in [(hour, false), (Duration::ZERO, true)] {
+        let claimed = store.claimable(1, &[(CheckName::Phone, apart)], Duration::from_secs(60)).await.unwrap();
+        assert_eq!(claimed, claimable, "{apart:?}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::{
     store::{
         claim::Claim,
         intend::{Intended, Leased},
+        operator::HoldTarget,
     },
 };
 
@@ -129,6 +130,15 @@ async fn who_may_not_be_messaged_keeps_nobody_else_in_the_batch_from_it() {
 }
 
 #[tokio::test]
+async fn a_paused_schedule_forbids_no_message() {
+    let database = to_ask(1).await;
+    let schedule = HoldTarget { schedule: Some("sync".to_owned()), ..HoldTarget::default() };
+    database.store.pause(1, &[schedule], None, None, "me").await.unwrap();
+    let claims = claimed(&database.store, CheckName::Ask, 1).await;
+    assert_eq!(yes(&database.store.intend(&leased(&claims), &POLICY, CALL_MAX).await.unwrap()), 1);
+}
+
+#[tokio::test]
 async fn a_lease_that_ends_before_the_call_would_messages_nobody() {
     let database = to_ask(3).await;
     let claims = claimed(&database.store, CheckName::Ask, 3).await;
@@ -165,11 +175,12 @@ async fn processes_that_write_at_once_never_pass_the_days_cap_together() {
 
 #[tokio::test]
 async fn an_invitation_is_written_with_what_its_wish_says_unless_an_earlier_one_is_unsettled() {
-    let database = to_invite(6).await;
-    let claims = claimed(&database.store, CheckName::Invite, 6).await;
+    let database = to_invite(7).await;
+    let claims = claimed(&database.store, CheckName::Invite, 7).await;
     say(
         &database.pool,
         "update merchant set withdrawn_at = clock() where appid = 'wx0006';
+         update merchant set kind = 'other' where appid = 'wx0007';
          update link set read_at = clock() - interval '26 hours' where mini_program = 'wx0003';
          delete from wish where mini_program = 'wx0004';
          insert into intent (platform_id, purpose, appid, counterpart, number, made_at, deadline_at, process_id)
@@ -187,6 +198,7 @@ async fn an_invitation_is_written_with_what_its_wish_says_unless_an_earlier_one_
     assert!(matches!(of["wx0002"], Intended::Yes { number: 1, notify_users: true, show_profile: false, .. }), "{of:?}");
     assert_eq!(*of["wx0003"], not_wanted);
     assert_eq!(*of["wx0006"], not_wanted, "it has withdrawn since it was planned");
+    assert_eq!(*of["wx0007"], not_wanted, "it is no mini program");
     assert!(matches!(of["wx0004"], Intended::LeaseLost | Intended::Refused(_)), "{of:?}");
     assert_eq!(*of["wx0005"], Intended::Unsettled);
     assert_eq!(written(&database).await, ["wxoawx0001 1", "wxoawx0002 1", "wxoawx0005 1"]);

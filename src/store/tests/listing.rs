@@ -34,6 +34,20 @@ async fn each_candidate_is_listed_with_the_answer_that_a_real_message_would_get(
     let rows = expected([
         ("ask wxmini2", "granted"),
         ("ask wxmini1", "cooldown"),
+        ("invite wxoa wxmini1", "endpoint_closed"),
+        ("invite wxoa wxmini2", "blocked"),
+    ]);
+    assert_eq!(listed(&database, None).await, rows);
+    say(
+        &database.pool,
+        "delete from closure; delete from intent;
+         update item set free_at = clock() + interval '3 hours' where check_name = 'phone' and appid = 'wxmini2'",
+    )
+    .await;
+    let rows = expected([
+        ("ask wxmini2", "merchant_limit"),
+        // It sleeps at a maximum that allows one now: it wakes when a run begins.
+        ("ask wxmini1", "granted"),
         ("invite wxoa wxmini1", "granted"),
         ("invite wxoa wxmini2", "blocked"),
     ]);
@@ -66,6 +80,25 @@ async fn holds_of_merchants_and_endpoints_are_listed_as_held() {
     let said = listed(&database, None).await;
     assert!(said.contains(&("ask wxmini2".to_owned(), "held")), "{said:?}");
     assert!(said.contains(&("invite wxoa wxmini1".to_owned(), "held")), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_listed_so_until_it_is_looked_at_again() {
+    let (database, _) = seeded().await;
+    say(
+        &database.pool,
+        "delete from hold; delete from closure;
+         update item set outcome = 'skipped', reason = 'permission', due_at = clock() + interval '1 h'
+          where check_name = 'ask' and appid = 'wxmini2';
+         update merchant set kind = 'official_account' where appid = 'wxmini1'",
+    )
+    .await;
+    let said = listed(&database, None).await;
+    assert!(said.contains(&("ask wxmini2".to_owned(), "permission")), "{said:?}");
+    assert!(said.contains(&("invite wxoa wxmini1".to_owned(), "not_a_mini_program")), "{said:?}");
+    database.advance(Duration::from_secs(2 * 3600)).await;
+    let said = listed(&database, None).await;
+    assert!(said.contains(&("ask wxmini2".to_owned(), "granted")), "{said:?}");
 }
 
 #[tokio::test]

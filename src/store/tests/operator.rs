@@ -90,22 +90,54 @@ async fn holds_cover_their_items_until_the_last_of_them_ends() {
 }
 
 #[tokio::test]
+async fn a_pause_makes_the_hold_after_a_restore_end_by_nothing_but_an_operators_word() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    sqlx::query("insert into wxpatrol_data.hold (check_name, reason, created_by) values ('ask', $1, 'wxpatrol')")
+        .bind(crate::store::identity::HOLD_REASON)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let ask = HoldTarget { check: Some(CheckName::Ask), ..HoldTarget::default() };
+    let until = store.now() + chrono::TimeDelta::hours(2);
+    store.pause(platform, std::slice::from_ref(&ask), Some("a moment"), Some(until), "me").await.unwrap();
+    let restored = "select count(*) from wxpatrol_data.hold where check_name = 'ask' and until is null and reason like '%restored%'";
+    let standing = async || sqlx::query_scalar::<_, i64>(restored).fetch_one(&database.pool).await.unwrap();
+    assert_eq!(standing().await, 1);
+    store.resume(platform, &[ask], None, "me").await.unwrap();
+    assert_eq!(standing().await, 0);
+}
+
+#[tokio::test]
+async fn another_pair_of_an_account_that_was_resumed_is_not_held_for_being_new() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    let context = RecordContext { platform, run: None, patience: Patience(std::time::Duration::from_secs(60)) };
+    let of_new = "select count(*) from wxpatrol_data.hold where appid = 'wxoa' and reason = 'new pair'";
+    let held = async || sqlx::query_scalar::<_, i64>(of_new).fetch_one(&database.pool).await.unwrap();
+    say(&database.pool, "delete from hold; delete from item where appid = 'wxoa'; delete from wish where mini_program = 'wxmini2'; update wish set plan_stale = true").await;
+    store.plan(context, true).await.unwrap();
+    assert_eq!(held().await, 1);
+    say(&database.pool, "delete from hold; insert into wish (official_account, mini_program) values ('wxoa', 'wxmini2'); update wish set plan_stale = true, word_given = true").await;
+    store.plan(context, true).await.unwrap();
+    assert_eq!(held().await, 0);
+}
+
+#[tokio::test]
 async fn one_more_ask_wakes_only_an_ask_that_slept_at_its_maximum() {
     let (database, platform) = seeded().await;
     say(&database.pool, "insert into phone values (1, 'wxwhat', 'bound', clock(), clock())").await;
-    let appids = ["wxmini1", "wxmini2", "wxwhat", "wxgone", "wxoa", "wxnobody", "wxmini1"].map(str::to_owned);
-    let said = database.store.grant_ask(platform, &appids).await.unwrap();
-    let woken = Grant::Granted { woken: true };
-    let expected = [
-        woken,
-        Grant::Granted { woken: false },
-        Grant::NotMissing,
-        Grant::Withdrawn,
-        Grant::NoMiniProgram,
-        Grant::Unknown,
-        woken,
-    ];
-    assert_eq!(said, expected);
+    let granted = async |appids: &[&str]| {
+        let appids: Vec<String> = appids.iter().map(|appid| (*appid).to_owned()).collect();
+        database.store.grant_ask(platform, &appids).await.unwrap()
+    };
+    let (woken, asleep) = (Grant::Granted { woken: true }, Grant::Granted { woken: false });
+    let mixed = granted(&["wxmini1", "wxwhat", "wxgone", "wxoa", "wxnobody"]).await;
+    assert_eq!(mixed, [woken, Grant::NotMissing, Grant::Withdrawn, Grant::NoMiniProgram, Grant::Unknown]);
+    let untouched = "select count(*) from wxpatrol_data.phone where asks_granted > 0";
+    let untouched: i64 = sqlx::query_scalar(untouched).fetch_one(&database.pool).await.unwrap();
+    assert_eq!(untouched, 0, "a list of which one can get none grants none");
+    assert_eq!(granted(&["wxmini1", "wxmini2", "wxmini1"]).await, [woken, asleep, woken]);
     let (granted, due): (i32, bool) = sqlx::query_as(
         "select p.asks_granted, i.due_at <= clock_timestamp() from wxpatrol_data.phone p
            join wxpatrol_data.item i using (platform_id, appid) where appid = 'wxmini1' and check_name = 'ask'",

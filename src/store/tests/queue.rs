@@ -113,3 +113,53 @@ async fn a_claim_reads_no_more_of_a_long_queue_for_what_was_claimed_before_it() 
     assert!(behind * 4 < from_the_start, "{behind} pages from the place, {from_the_start} from the start");
     backup.rollback().await.unwrap();
 }
+
+#[tokio::test]
+async fn probes_begin_anywhere_among_the_first_that_are_due_so_that_one_odd_merchant_is_not_tried_alone() {
+    let database = mini_programs(3).await;
+    say(
+        &database.pool,
+        "insert into item (platform_id, appid, check_name, due_at, due_since)
+         select 1, appid, 'phone', clock() - interval '1 min', clock() - interval '1 min' from merchant",
+    )
+    .await;
+    let store = &database.store;
+    let mut tried = BTreeSet::new();
+    // Each is the next in one of three draws.
+    for _ in 0..100 {
+        let place = store.probe_place(1, CheckName::Phone).await.unwrap();
+        let claims = store.claim_behind(claim_of(CheckName::Phone, 1), place.as_ref()).await.unwrap().claims;
+        tried.insert(claims[0].key.appid.clone());
+        say(&database.pool, "update item set leased_until = null, leased_by = null").await;
+    }
+    assert_eq!(tried.len(), 3, "{tried:?}");
+    // Behind what can not be claimed nobody may stand.
+    say(
+        &database.pool,
+        "update item set leased_until = clock() + interval '1 min', leased_by = '00000000-0000-0000-0000-000000000001'
+          where appid = 'wx0001';
+         update item set free_at = clock() + interval '1 min' where appid = 'wx0002'",
+    )
+    .await;
+    for _ in 0..20 {
+        assert!(store.probe_place(1, CheckName::Phone).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_platform_worked_lately_when_a_run_of_the_last_day_had_an_answer() {
+    let (database, platform) = seeded().await;
+    let store = &database.store;
+    assert!(store.worked_lately(platform).await.unwrap());
+    say(&database.pool, "update coverage set done = 0").await;
+    assert!(!store.worked_lately(platform).await.unwrap());
+    say(&database.pool, "update coverage set done = 1; update run set ended_at = clock() - interval '25 hours'").await;
+    assert!(!store.worked_lately(platform).await.unwrap());
+    // Two merchants could never say together with a third that it works no more.
+    say(
+        &database.pool,
+        "update run set ended_at = clock(); update merchant set withdrawn_at = clock() where appid in ('wxoa', 'wxwhat')",
+    )
+    .await;
+    assert!(!store.worked_lately(platform).await.unwrap());
+}

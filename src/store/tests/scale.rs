@@ -229,6 +229,7 @@ fn used_up(store: &Store, claim: &Claim) -> Settled {
             class: Class::QuotaDay,
             errcode: Some(45009),
             rid: None,
+            asked_at: store.now(),
             latency: Duration::ZERO,
             detail: None,
             closes_until: Some(until),

@@ -23,7 +23,7 @@ async fn keep(store: &Store, token: &str, read_at: Option<chrono::DateTime<chron
     let row = MerchantRow {
         appid: "wxmini2".to_owned(),
         refresh_token: Some(SecretString::from(token.to_owned())),
-        refresh_read_at: read_at,
+        asked_at: read_at,
         ..MerchantRow::default()
     };
     store.keep_merchants(1, &[row], true).await.unwrap();

@@ -93,6 +93,55 @@ async fn a_blocked_link_says_what_the_runbook_says() {
 }
 
 #[tokio::test]
+async fn a_message_whose_answer_was_lost_is_not_said_to_be_repeated() {
+    let (database, _) = seeded().await;
+    say(&database.pool, "update intent set errcode = -1").await;
+    let lost = ViewWish { equal: Some(("why", "ask_unknown")), ..ViewWish::default() };
+    let said = column(&database.store, "attention", lost, "what_en").await;
+    assert!(said[0].as_ref().is_some_and(|said| said.contains("counts as sent")), "{said:?}");
+    assert_eq!(column(&database.store, "attention", lost, "actor").await, [Some("operator".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_lost_invitation_leaves_attention_when_nobody_wants_the_pair_any_more() {
+    let (database, _) = seeded().await;
+    say(
+        &database.pool,
+        "insert into intent (platform_id, purpose, appid, counterpart, number, made_at, deadline_at, process_id) values
+            (1, 'invite', 'wxoa', 'wxmini1', 1, clock() - interval '2 min', clock() - interval '1 min', '00000000-0000-0000-0000-000000000001')",
+    )
+    .await;
+    let lost = ViewWish { equal: Some(("why", "invite_unknown")), ..ViewWish::default() };
+    assert_eq!(column(&database.store, "attention", lost, "subject").await.len(), 1);
+    say(&database.pool, "delete from wish where mini_program = 'wxmini1'").await;
+    assert_eq!(column(&database.store, "attention", lost, "subject").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_callback_is_confirmed_by_its_newest_reading_and_never_before_it_was_seen() {
+    let (database, _) = seeded().await;
+    say(
+        &database.pool,
+        "update item set done_at = clock() - interval '10 days' where check_name = 'callback';
+         update callback_snapshot set valid_from = '2026-11-20T00:00:00Z'",
+    )
+    .await;
+    let confirmed = async || column(&database.store, "callback_current", ViewWish::default(), "confirmed_at").await;
+    say(&database.pool, "update item set done_at = '2026-11-19T23:59:59Z' where check_name = 'callback'").await;
+    assert_eq!(confirmed().await, [Some("2026-11-20T00:00:00Z".to_owned())]);
+    say(&database.pool, "update item set done_at = '2026-11-21T00:00:00Z' where check_name = 'callback'").await;
+    assert_eq!(confirmed().await, [Some("2026-11-21T00:00:00Z".to_owned())]);
+    say(
+        &database.pool,
+        "update callback_snapshot set state = 'not_applicable', config = null;
+         update item set outcome = 'skipped', reason = 'not_applicable', recorded_at = '2026-11-22T00:00:00Z'
+          where check_name = 'callback'",
+    )
+    .await;
+    assert_eq!(confirmed().await, [Some("2026-11-22T00:00:00Z".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_lost_ask_leaves_attention_when_the_phone_is_bound_afterwards() {
     let (database, _) = seeded().await;
     let lost = ViewWish { equal: Some(("why", "ask_unknown")), ..ViewWish::default() };

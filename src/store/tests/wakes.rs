@@ -83,9 +83,34 @@ async fn a_late_process_that_read_a_missing_phone_wakes_nobody() {
 }
 
 #[tokio::test]
+async fn an_ask_at_a_maximum_that_was_raised_wakes_and_one_at_the_present_maximum_sleeps_on() {
+    let database = TestDatabase::new().await;
+    say(&database.pool, ASKS).await;
+    say(
+        &database.pool,
+        "insert into phone (platform_id, appid, state, since, read_at) values (1, 'wxmaximum', 'missing', clock(), clock());
+         insert into intent (platform_id, purpose, appid, number, made_at, deadline_at, process_id, outcome)
+         select 1, 'ask', 'wxmaximum', number, clock(), clock(), '00000000-0000-0000-0000-000000000001', outcome
+           from (values (1, 'made'), (2, 'unknown'), (3, 'not_made')) as t (number, outcome)",
+    )
+    .await;
+    let store = &database.store;
+    assert_eq!(store.wake_asks_below(1, Some(2)).await.unwrap(), 0);
+    assert_eq!(awake(&database).await, [""; 0]);
+    assert_eq!(store.wake_asks_below(1, Some(3)).await.unwrap(), 1);
+    assert_eq!(awake(&database).await, ["wxmaximum"]);
+    assert_eq!(store.wake_asks_below(1, None).await.unwrap(), 0, "it is awake");
+}
+
+#[tokio::test]
 async fn a_phone_that_was_bound_since_the_last_reading_puts_the_ask_to_sleep() {
     let database = TestDatabase::new().await;
     say(&database.pool, ASKS).await;
+    say(
+        &database.pool,
+        "update item set class = 'human', errcode = 50002 where appid = 'wxmaximum' and check_name = 'ask'",
+    )
+    .await;
     let store = &database.store;
     for state in [PhoneState::Missing, PhoneState::Bound] {
         say(&database.pool, "update item set due_at = clock() where check_name = 'phone'").await;
@@ -101,4 +126,33 @@ async fn a_phone_that_was_bound_since_the_last_reading_puts_the_ask_to_sleep() {
         ["wxcool", "wxleased", "wxmaximum", "wxnew", "wxsleeps", "wxunwanted"],
         "a leased ask is its holder's to settle"
     );
+    let of_old = "select count(*) from wxpatrol_data.item where check_name = 'ask' and class is not null";
+    let of_old: i64 = sqlx::query_scalar(of_old).fetch_one(&database.pool).await.unwrap();
+    assert_eq!(of_old, 0, "an older refusal is no reason any more");
+}
+
+#[tokio::test]
+async fn a_reading_wakes_the_invitation_of_a_pair_that_is_not_there_and_none_that_planning_bars() {
+    let database = TestDatabase::new().await;
+    say(
+        &database.pool,
+        "insert into platform (component_appid) values ('wxcomponent');
+         insert into merchant (platform_id, appid, kind) values
+             (1, 'wxoa', 'official_account'), (1, 'wxmini', 'mini_program'), (1, 'wxother', 'official_account'), (1, 'wxgone', 'mini_program');
+         update merchant set withdrawn_at = clock() where appid = 'wxgone';
+         insert into wish (platform_id, official_account, mini_program) values
+             (1, 'wxoa', 'wxmini'), (1, 'wxoa', 'wxother'), (1, 'wxoa', 'wxgone')",
+    )
+    .await;
+    let store = &database.store;
+    store.plan(CONTEXT, false).await.unwrap();
+    let claim = store.claim(claim_of(CheckName::Links, 1)).await.unwrap().remove(0);
+    let settled = Settled {
+        finding: Some(Finding::Links { began_at: store.now(), seen: Vec::new() }),
+        ..read(store, &claim, PhoneState::Missing)
+    };
+    assert_eq!(store.record(CONTEXT, &[settled]).await.unwrap().written, [true]);
+    let invitations = "select counterpart || ' ' || coalesce(reason, 'due') from wxpatrol_data.item where check_name = 'invite' order by 1";
+    let invitations: Vec<String> = sqlx::query_scalar(invitations).fetch_all(&database.pool).await.unwrap();
+    assert_eq!(invitations, ["wxgone mini_program_withdrawn", "wxmini due", "wxother not_a_mini_program"]);
 }

@@ -39,6 +39,24 @@ async fn a_signal_ends_the_program_within_its_grace_though_clients_hold_parts_of
 }
 
 #[tokio::test]
+async fn a_flood_of_connections_leaves_the_process_file_descriptors_for_its_work() {
+    let (world, program, receiver) = listening(World::synced(plan(1, 1)).await, false).await;
+    let before = program.open_files();
+    let mut held = Vec::new();
+    // The system keeps a hundred more that nobody has let in yet.
+    for _ in 0..320 {
+        held.push(TcpStream::connect(&receiver).await.unwrap());
+    }
+    until("the flood is let in", async || program.open_files() > before + 200).await;
+    assert!(program.open_files() < before + 270, "{}", program.open_files());
+    // Nobody who says nothing keeps the others out for long.
+    assert_eq!(request(&receiver, "GET /", "").await.0, 405);
+    assert!(program.open_files() < before + 270, "{}", program.open_files());
+    drop((held, world));
+    ended(program).await;
+}
+
+#[tokio::test]
 async fn a_header_that_does_not_come_to_its_end_is_not_waited_for_without_an_end() {
     let world = World::synced(plan(1, 1)).await;
     let (address, stop) = receiver_here(&world, false).await;

@@ -211,3 +211,29 @@ async fn a_list_that_brings_refused_tokens_again_and_again_holds_no_run_open() {
     ran.assert_complete();
     assert_eq!((ran.of(CheckName::Phone).done, ran.of(CheckName::Phone).deferred), (2, 1), "{ran:?}");
 }
+
+#[tokio::test]
+async fn an_entry_of_the_list_without_an_appid_proves_no_absence_and_keeps_no_loss_from_being_proven() {
+    let world = World::synced(plan(5, 0)).await;
+    let (lost, odd) = (Plan::mini_program(2), Plan::mini_program(3));
+    world.wechat.withdraw(&lost).unwrap();
+    world.wechat.list_nameless(&odd, true).unwrap();
+    for _ in 0..3 {
+        let ended = world.program(&["sync"]).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.everything());
+        assert!(ended.stderr.contains("1 row of the list names no merchant"), "{}", ended.stderr);
+    }
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where withdrawn_at is not null").await, 0);
+    // Its refresh token is refused as one that is lost: WeChat's list is read for another, once.
+    let lose = format!(
+        "update wxpatrol_data.credential set access_sealed = null, access_expires_at = null, refresh_sealed = null,
+                lost_reason = 'refused', lost_at = wxpatrol_data.clock() where appid = '{lost}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lose)).execute(&world.database.pool).await.unwrap();
+    let readings = world.wechat.arrived(Endpoint::ApiGetAuthorizerList);
+    let ran = world.once_of(&[CheckName::Phone]).await;
+    ran.assert_complete();
+    let reason = format!("select reason from wxpatrol_data.item where check_name = 'phone' and appid = '{lost}'");
+    assert_eq!(world.texts(&reason).await, ["token_lost"], "{ran:?}");
+    assert!(world.wechat.arrived(Endpoint::ApiGetAuthorizerList) <= readings + 2, "the list is read again and again");
+}

@@ -15,7 +15,7 @@ use nix::{
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     task::JoinHandle,
 };
 
@@ -137,6 +137,13 @@ impl World {
         Program::new(child).ended().await
     }
 
+    /// Starts the program with a standard input that says nothing for as long as the second is kept.
+    pub fn spawn_waiting(&self, arguments: &[&str]) -> (Program, ChildStdin) {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        (Program::new(child), stdin)
+    }
+
     /// Starts the program for a reader that has gone: whatever it prints breaks the pipe. Back when it has said a line, and
     /// what it said.
     pub async fn spawn_unread(&self, arguments: &[&str]) -> (Program, String) {
@@ -166,6 +173,12 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the process was not waited for yet");
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        let id = self.child.id().expect("the process was not waited for yet");
+        std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
     }
 
     /// Whether it has ended.

@@ -1,0 +1,150 @@
+//! What WeChat says about each merchant: its kind, its name, what it grants.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+
+use super::{Sync, SyncError, Synced};
+use crate::{
+    domain::{Class, Endpoint, Kind},
+    store::{
+        merchant_list::{Given, MerchantList},
+        merchants::MerchantRow,
+    },
+    wechat::AccountKind,
+};
+
+/// Infos that are asked for at once.
+const IN_FLIGHT: usize = 16;
+/// Infos that are kept in one statement.
+const BATCH: i64 = 200;
+/// Tries of one call before it is left to a later sync.
+const TRIES: u32 = 3;
+
+impl Sync {
+    /// Reads what WeChat says about every merchant of which it was not asked, or only about those whose kind is not known.
+    pub(super) async fn infos(&self, unknown_only: bool, synced: &mut Synced) -> Result<(), SyncError> {
+        let platform = self.platform.id;
+        let mut after = String::new();
+        loop {
+            let appids = self.store.merchants_without_info(platform, &after, BATCH, unknown_only).await?;
+            let Some(last) = appids.last().cloned() else { return Ok(()) };
+            let mut told = false;
+            let mut halted = Vec::new();
+            let mut ended = None;
+            let answers = stream::iter(appids)
+                .map(|appid| async move {
+                    let asked_at = self.store.now_at_least();
+                    (appid.clone(), asked_at, self.info(appid).await)
+                })
+                .buffer_unordered(IN_FLIGHT)
+                // Kept as they come: an event may bring newer words while others are asked about.
+                .ready_chunks(IN_FLIGHT);
+            let mut answers = std::pin::pin!(answers);
+            while let Some(answers) = answers.next().await {
+                let mut rows = Vec::new();
+                let mut withdrawn = Vec::new();
+                let mut failed = Vec::new();
+                for (appid, asked_at, answer) in answers {
+                    match answer {
+                        Ok(row) => rows.push(row),
+                        Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => {
+                            withdrawn.push((appid, asked_at))
+                        }
+                        Err(SyncError::Info(error)) => {
+                            tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
+                            failed.push(appid);
+                            match error.class() {
+                                Class::Halt => halted.push(error),
+                                _ => told = true,
+                            }
+                        }
+                        Err(error) => ended = Some(error),
+                    }
+                }
+                told |= !rows.is_empty() || !withdrawn.is_empty();
+                synced.failed += failed.len() as u64;
+                synced.informed += rows.len() as u64;
+                synced.withdrawn += withdrawn.len() as u64;
+                if !rows.is_empty() {
+                    self.answered(synced).await?;
+                }
+                self.store.keep_info(platform, &rows, self.given()).await?;
+                self.store.withdraw(platform, &withdrawn).await?;
+                self.store.note_unreadable_info(platform, &failed).await?;
+            }
+            // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
+            if !told {
+                ended = ended.or(halted.pop().map(SyncError::Info));
+            }
+            if let Some(error) = ended {
+                return Err(error);
+            }
+            after = last;
+        }
+    }
+
+    async fn info(&self, appid: String) -> Result<MerchantRow, SyncError> {
+        let mut tries = 0;
+        loop {
+            self.permit(Endpoint::ApiGetAuthorizerInfo).await?;
+            let asked_at = self.store.now_at_least();
+            match self.unless_stopped(self.wire.authorizer_info(&self.platform, &appid)).await? {
+                Ok(info) => {
+                    let small = |number: i64| i32::try_from(number).ok();
+                    return Ok(MerchantRow {
+                        appid,
+                        kind: Some(match info.kind {
+                            AccountKind::MiniProgram => Kind::MiniProgram,
+                            AccountKind::OfficialAccount => Kind::OfficialAccount,
+                            AccountKind::Other => Kind::Other,
+                        }),
+                        nickname: info.nickname,
+                        principal: info.principal_name,
+                        permission_sets: info.permission_sets.map(|sets| sets.into_iter().filter_map(small).collect()),
+                        account_status: info.account_status.and_then(small),
+                        authorized_at: None,
+                        refresh_token: info.refresh_token,
+                        asked_at: Some(asked_at),
+                    });
+                }
+                Err(error) => {
+                    tries += 1;
+                    let passing = matches!(error.class(), Class::Transient | Class::QuotaMinute | Class::Token);
+                    if !passing || tries >= TRIES {
+                        return Err(SyncError::Info(error));
+                    }
+                    self.pause(Duration::from_secs(u64::from(tries))).await?;
+                }
+            }
+        }
+    }
+
+    /// Reads what WeChat says about one merchant, and keeps all of it but its refresh token.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; that it withdrew, or can not be read now, is kept.
+    pub async fn inform(&self, appid: &str) -> Result<MerchantRow, SyncError> {
+        let (platform, asked_at) = (self.platform.id, self.store.now_at_least());
+        match self.info(appid.to_owned()).await {
+            Ok(row) => {
+                self.store.keep_info(platform, std::slice::from_ref(&row), self.given()).await?;
+                Ok(row)
+            }
+            Err(SyncError::Info(error)) => {
+                if error.class() == Class::Withdrawn {
+                    self.store.withdraw(platform, &[(appid.to_owned(), asked_at)]).await?;
+                } else {
+                    self.store.note_unreadable_info(platform, &[appid.to_owned()]).await?;
+                }
+                Err(SyncError::Info(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What WeChat's word does not replace.
+    fn given(&self) -> Given {
+        self.source.as_ref().map(MerchantList::given).unwrap_or_default()
+    }
+}
