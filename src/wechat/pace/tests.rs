@@ -232,8 +232,10 @@ async fn calls_that_take_time_to_prepare_are_spaced_as_those_that_take_none() {
     let mut arrived = arrived.lock().unwrap().clone();
     arrived.sort();
     assert!(arrived.len() >= 3 * 197 - 20, "{}", arrived.len());
-    assert!(most_in(SECOND, &arrived) <= 199, "{}", most_in(SECOND, &arrived));
-    assert!(most_in(SECOND / 20, &arrived) <= 12, "{} in a twentieth", most_in(SECOND / 20, &arrived));
+    // The governor keeps slots 5 ms apart, and a call is made up to 15 ms after its slot: so a window of calls is a window of
+    // slots that is 15 ms longer. Calls that do not wait for their slots pass one of the two.
+    assert!(most_in(SECOND, &arrived) <= 204, "{}", most_in(SECOND, &arrived));
+    assert!(most_in(SECOND / 20, &arrived) <= 14, "{} in a twentieth", most_in(SECOND / 20, &arrived));
 }
 
 #[tokio::test(start_paused = true)]
