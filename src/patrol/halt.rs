@@ -1,7 +1,6 @@
 //! Faults of the whole platform. Odd merchants must not stop the others: a halt code opens the breaker only when three
-//! different merchants say so in a row, with no success between them, or two calls in a row while nothing has
-//! succeeded here, nor in any run of the last day, or the platform has fewer merchants than three; a fault of the platform's
-//! own token opens it at once.
+//! different merchants say so in a row, with no success between them, or all of a platform that has fewer, or two calls in a
+//! row while nothing has succeeded here, nor in any run of the last day; a fault of the platform's own token opens it at once.
 
 use std::sync::{
     Mutex,
@@ -40,19 +39,25 @@ pub(super) struct HaltWatch {
 }
 
 /// Different merchants that must say so.
-const MERCHANTS: usize = 3;
-/// Calls that must say so where nothing has succeeded yet.
-const NEVER_WORKED: u32 = 2;
+const MERCHANTS: u32 = 3;
+/// Calls that must say so where nothing has succeeded yet, or where fewer merchants are known.
+const CALLS: u32 = 2;
 
 impl HaltWatch {
     /// Notes a halt code of one merchant; `true`: enough of them.
     fn note(&self, appid: &str) -> bool {
         let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         let mut merchants = self.merchants.lock().expect("nobody panics while holding the list");
-        if merchants.len() < MERCHANTS && !merchants.iter().any(|known| known == appid) {
+        if merchants.len() < MERCHANTS as usize && !merchants.iter().any(|known| known == appid) {
             merchants.push(appid.to_owned());
         }
-        merchants.len() >= MERCHANTS || (in_a_row >= NEVER_WORKED && !self.worked.load(Ordering::Relaxed))
+        merchants.len() >= MERCHANTS as usize || (in_a_row >= CALLS && !self.worked.load(Ordering::Relaxed))
+    }
+
+    /// How many different merchants say so in a row by now; `None`: the row is too short to tell.
+    fn voices(&self) -> Option<usize> {
+        let merchants = self.merchants.lock().expect("nobody panics while holding the list");
+        (self.in_a_row.load(Ordering::Relaxed) >= CALLS).then_some(merchants.len())
     }
 
     /// What this process does, and when that changes.
@@ -186,7 +191,7 @@ impl Inner {
 
     /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
     pub(super) async fn platform_fault(&self, check: CheckName, appid: &str, error: &CallError) -> bool {
-        let enough = self.halt.note(appid);
+        let enough = self.halt.note(appid) || self.every_merchant_says_so().await;
         let probe = self.halt.stand() == Stand::Probes;
         let certain = probe || matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. }));
         if !certain && !enough {
@@ -204,6 +209,18 @@ impl Inner {
         }
         self.look.notify_one();
         true
+    }
+
+    /// Where fewer merchants are known than must say so, all of them suffice.
+    async fn every_merchant_says_so(&self) -> bool {
+        let Some(voices) = self.halt.voices() else { return false };
+        match self.store.merchants_counted(self.platform.id, MERCHANTS).await {
+            Ok(known) => known <= voices,
+            Err(error) => {
+                tracing::debug!(%error, "how many merchants there are is asked at the next fault");
+                false
+            }
+        }
     }
 
     /// Why the platform is halted, as last read.

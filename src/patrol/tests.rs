@@ -166,3 +166,21 @@ async fn one_odd_merchant_halts_nothing_after_another_process_has_seen_the_platf
     assert!(!left.platform_fault(CheckName::Phone, "wxodd", &odd).await, "one merchant alone halts the platform");
     assert!(!app.store.breaker(ready.platform.id).await.unwrap().halted);
 }
+
+#[tokio::test]
+async fn a_platform_of_two_merchants_that_worked_is_halted_by_both_and_not_by_one() {
+    let database = TestDatabase::new().await;
+    let (_wechat, app) = platform(&database).await;
+    let ready = app.ready().await.unwrap();
+    let left = app.patrol(&ready, true).inner;
+    let known = texts(&database, "select appid from wxpatrol_data.merchant order by 1 limit 2").await;
+    let leave = "update wxpatrol_data.merchant set withdrawn_at = wxpatrol_data.clock() where appid <> all($1)";
+    sqlx::query(leave).bind(&known).execute(&database.pool).await.unwrap();
+    let odd = CallError::Refused { errcode: 61004, class: Class::Halt, errmsg: String::new(), rid: None };
+    left.halt.works();
+    for _ in 0..9 {
+        assert!(!left.platform_fault(CheckName::Phone, &known[0], &odd).await, "one of two halts the platform");
+    }
+    assert!(left.platform_fault(CheckName::Phone, &known[1], &odd).await);
+    assert!(app.store.breaker(ready.platform.id).await.unwrap().halted);
+}

@@ -38,12 +38,22 @@ impl Store {
         Ok(sqlx::query_as(include_str!("sql/breaker.sql")).bind(platform).fetch_one(&self.pool).await?)
     }
 
-    /// Whether some item was answered in a run of the last day, and enough merchants are known to tell when that is over.
+    /// Whether some item was answered in a run of the last day.
     ///
     /// # Errors
     /// Postgres did not answer.
     pub async fn worked_lately(&self, platform: PlatformId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar(include_str!("sql/worked_lately.sql")).bind(platform).fetch_one(&self.pool).await?)
+    }
+
+    /// How many merchants the platform has, counted no further than to a bound.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn merchants_counted(&self, platform: PlatformId, bound: u32) -> Result<usize, StoreError> {
+        let query = sqlx::query_scalar(include_str!("sql/merchants_counted.sql"));
+        let counted: i64 = query.bind(platform).bind(i64::from(bound)).fetch_one(&self.pool).await?;
+        Ok(usize::try_from(counted).unwrap_or(usize::MAX))
     }
 
     /// Opens the breaker, or keeps it open: for longer after a `probe` that failed, and no longer than it was when another

@@ -155,11 +155,4 @@ async fn a_platform_worked_lately_when_a_run_of_the_last_day_had_an_answer() {
     assert!(!store.worked_lately(platform).await.unwrap());
     say(&database.pool, "update coverage set done = 1; update run set ended_at = clock() - interval '25 hours'").await;
     assert!(!store.worked_lately(platform).await.unwrap());
-    // Two merchants could never say together with a third that it works no more.
-    say(
-        &database.pool,
-        "update run set ended_at = clock(); update merchant set withdrawn_at = clock() where appid in ('wxoa', 'wxwhat')",
-    )
-    .await;
-    assert!(!store.worked_lately(platform).await.unwrap());
 }
