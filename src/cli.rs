@@ -66,7 +66,7 @@ struct Output {
     /// Print JSON: an array with one object a row; an object of such arrays where several tables are shown
     #[arg(long, global = true, conflicts_with = "csv")]
     json: bool,
-    /// Print CSV with a header line
+    /// Print CSV with a header line; of several tables each after a line `# NAME`
     #[arg(long, global = true)]
     csv: bool,
 }

@@ -4,6 +4,8 @@
 //! The layers, from the words up: [`domain`] is pure; [`wechat`] speaks HTTP and [`store`] speaks SQL, and neither knows
 //! the other; [`checks`] hold one question each; [`patrol`] does the work and [`ops`] shows it; the edge ties them together.
 
+// A reader of stderr or stdout that has gone must not cost more than what it would have read: these macros panic.
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 // The tests' world names the library as programs outside do, and stands inside it as well.
 #[cfg(test)]
 extern crate self as wxpatrol;

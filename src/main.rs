@@ -1,6 +1,6 @@
 //! The binary: reads the command line, runs the app, ends with its exit code.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use wxpatrol::{app, cli::Invocation, config::Config, telemetry};
@@ -17,13 +17,15 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => error.exit(),
     };
-    let mut log = Config::from_env().map(|config| config.log).unwrap_or_default();
+    // Once: what a `_FILE` names may be a pipe, which can be read but once.
+    let config = Config::from_env();
+    let mut log = config.as_ref().map(|config| config.log.clone()).unwrap_or_default();
     if invocation.shows_a_person() {
         // What the person asked for stands on stdout; the log tells only of trouble, unless more was asked for.
         log.quieten();
     }
     if let Err(error) = telemetry::init(&log) {
-        eprintln!("wxpatrol: logging could not be set up: {error}");
+        say(format_args!("wxpatrol: logging could not be set up: {error}"));
         return ExitCode::from(app::Exit::CouldNotStart.code());
     }
     // Two at least: a command that waits for standard input keeps one.
@@ -31,22 +33,27 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("wxpatrol: the runtime could not be started: {error}");
+            say(format_args!("wxpatrol: the runtime could not be started: {error}"));
             return ExitCode::from(app::Exit::CouldNotStart.code());
         }
     };
     let exit = runtime.block_on(async {
         let stop = CancellationToken::new();
         app::shutdown::listen(stop.clone());
-        app::run(invocation, stop).await
+        app::run(invocation, config, stop).await
     });
     // A refresh that nobody waits for any more may be under way; what it has written is written.
     runtime.shutdown_timeout(LAST_MAX);
     match exit {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
-            eprintln!("wxpatrol: {error}");
+            say(format_args!("wxpatrol: {error}"));
             ExitCode::from(error.exit().code())
         }
     }
+}
+
+/// Says a line on stderr, whose reader may have gone.
+fn say(line: std::fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "{line}").ok();
 }

@@ -2,9 +2,13 @@
 //!
 //! Logs go to stderr, so that stdout belongs to tables. Nothing here logs; nothing here opens a socket.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tracing_subscriber::{EnvFilter, filter::ParseError, util::TryInitError};
 
 use crate::config::{LogFormat, LogSettings};
@@ -32,7 +36,11 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     let silent = "sqlx_postgres::options=off".parse()?;
     let filter = EnvFilter::try_new(&settings.filter)?.add_directive(silent);
     let terminal = io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // Where stderr is a pipe whose reader has gone, it would tell of that on stderr, and panic in whatever task logs.
+        .log_internal_errors(false);
     if as_json(settings.format, terminal) {
         // Fields at the top of the object are what log stores index.
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()?;
@@ -53,6 +61,10 @@ fn as_json(format: LogFormat, terminal: bool) -> bool {
 /// The bounds of every histogram of seconds: from a fast statement to a call's deadline and beyond.
 const SECONDS_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// A gauge that nobody sets any more is shown for this long: its platform was disabled, its limit is in shadow no more. Longer than
+/// whatever sets gauges may pause.
+const GAUGE_LIVES: Duration = Duration::from_secs(15 * 60);
+
 /// Makes the `metrics` macros count from now on. The handle renders what was counted; whoever keeps it calls its
 /// `run_upkeep` every few seconds, or the samples of histograms pile up between two renderings.
 ///
@@ -64,7 +76,9 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn metrics_builder() -> Result<PrometheusBuilder, BuildError> {
-    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BOUNDS)
+    PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_LIVES))
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BOUNDS)
 }
 
 #[cfg(test)]

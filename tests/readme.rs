@@ -212,12 +212,33 @@ fn the_demo_counts_what_the_readmes_show() {
     for line in shown.iter().filter(|line| !(month_ends && line.contains("invitations"))) {
         assert!(seen.contains(line), "the demo does not show {line:?}, but {seen:#?}");
     }
-    // The server ends a moment after the demo; then its folder can go.
+    wait_for_the_end_of(&cluster);
+}
+
+/// The server ends a moment after the demo; then its folder can go.
+fn wait_for_the_end_of(cluster: &Path) {
     let waited = Instant::now();
     while cluster.join("postmaster.pid").exists() {
         assert!(waited.elapsed() < Duration::from_secs(60), "the server of the demo does not end");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn what_the_demo_prints_for_programs_is_json_to_its_end() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let demo = Command::new(env!("CARGO_BIN_EXE_wxpatrol"))
+        .args(["demo", "--merchants", "40", "--json"])
+        .env("WXPATROL_DATA_DIR", folder.path().join("data"))
+        .output()
+        .expect("the program starts");
+    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
+    let tables = serde_json::Deserializer::from_slice(&demo.stdout).into_iter::<serde_json::Value>();
+    let rows: Vec<usize> = tables.map(|table| table.expect("it is JSON").as_array().expect("a table").len()).collect();
+    // The coverages of two runs, and the four reports.
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    wait_for_the_end_of(&folder.path().join("data/demo/pg"));
 }
 
 #[test]

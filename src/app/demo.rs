@@ -60,7 +60,7 @@ pub(super) async fn show(flags: &Demo, format: Format, stop: CancellationToken) 
 }
 
 fn say(line: &str) {
-    eprintln!("demo: {line}");
+    tell!("demo: {line}");
 }
 
 /// The configuration of the demo: its own database and WeChat, no quiet hours, limits high enough for a short look.
@@ -118,6 +118,10 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
 
     for (name, rows_max) in [("missing_phone", 8), ("callback_changes", 8), ("link_funnel", 20), ("attention", 12)] {
         if let Some(mut table) = report::report(&app.store, None, name).await? {
+            if app.format != Format::Table {
+                app.print(&table)?;
+                continue;
+            }
             let more = table.rows.len().saturating_sub(rows_max);
             table.rows.truncate(rows_max);
             app.print(&table)?;

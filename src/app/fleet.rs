@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{App, AppError, Ready, platforms::Member};
 use crate::{
     domain::PlatformId,
-    patrol::{Patrol, Until},
+    patrol::{Away, Patrol, Until},
     schedule::listener::Listener,
     store::StoreError,
 };
@@ -35,17 +38,36 @@ pub(super) enum Standing {
 
 /// How every platform stands, by its appid: what the status server shows. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Roster(Arc<RwLock<BTreeMap<String, Standing>>>);
+pub(super) struct Roster {
+    standings: Arc<RwLock<BTreeMap<String, Standing>>>,
+    /// Whether Postgres was away when the ringing last asked it: engines say more, and there may be none.
+    database_away: Arc<AtomicBool>,
+}
 
 impl Roster {
     /// How every platform stands that this process has ever looked at.
     pub(super) fn standings(&self) -> BTreeMap<String, Standing> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.standings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How Postgres is away, as far as this process has heard.
+    pub(super) fn database_away(&self) -> Option<Away> {
+        let standings = self.standings.read().unwrap_or_else(PoisonError::into_inner);
+        let heard = standings.values().find_map(|standing| match standing {
+            Standing::Patrols(patrol) => patrol.progress().database_away(),
+            Standing::Waits(_) | Standing::Gone => None,
+        });
+        heard.or_else(|| self.database_away.load(Ordering::Relaxed).then_some(Away::Silent))
+    }
+
+    /// Notes whether Postgres answered.
+    pub(super) fn set_database_away(&self, away: bool) {
+        self.database_away.store(away, Ordering::Relaxed);
     }
 
     /// Takes the new standings, and says aloud which platform has begun or ceased to wait.
     fn take(&self, mut now: BTreeMap<String, Standing>) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.standings.write().unwrap_or_else(PoisonError::into_inner);
         for (platform, standing) in &now {
             match (standing, known.get(platform)) {
                 (Standing::Waits(reason), Some(Standing::Waits(before))) if reason == before => {}
@@ -114,8 +136,10 @@ impl Post {
             syncing.await.ok();
         }
         self.attending.wait().await;
-        worked.map_err(|error| AppError::Incomplete(format!("the engine ended in a bug: {error}")))??;
-        Ok(())
+        match worked {
+            Ok(worked) => worked.map_err(|error| AppError::Incomplete(error.to_string())),
+            Err(error) => Err(AppError::Incomplete(format!("the engine ended in a bug: {error}"))),
+        }
     }
 }
 

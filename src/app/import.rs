@@ -75,7 +75,7 @@ impl App {
         self.refuse_platforms(&rows).await?;
         self.refuse_newcomers(platform, &rows).await?;
         if flags.dry_run {
-            eprintln!("import: {} can be imported; nothing was stored (dry run)", merchants(rows.len()));
+            tell!("import: {} can be imported; nothing was stored (dry run)", merchants(rows.len()));
             return Ok(Exit::Done);
         }
         for batch in rows.chunks(BATCH) {
@@ -86,9 +86,9 @@ impl App {
             })?;
         }
         let unknown = rows.iter().filter(|row| row.kind.is_none()).count();
-        eprintln!("import: {} stored", merchants(rows.len()));
+        tell!("import: {} stored", merchants(rows.len()));
         if unknown > 0 {
-            eprintln!(
+            tell!(
                 "import: {unknown} of them without a kind; `wxpatrol sync` or the next --once asks WeChat about them"
             );
         }

@@ -115,8 +115,8 @@ impl App {
     async fn rotate_keys(&self) -> Result<Exit, AppError> {
         let key = self.store.keys()?.configured();
         match self.store.put_key_in_use().await? {
-            KeyChange::None => eprintln!("keys: the key {key} is in use already"),
-            KeyChange::Changed => eprintln!("keys: the key {key} is in use from now on"),
+            KeyChange::None => tell!("keys: the key {key} is in use already"),
+            KeyChange::Changed => tell!("keys: the key {key} is in use from now on"),
             KeyChange::Refused(holders) => return Err(lacking(&holders)),
         }
         self.seal_anew(key).await.map_err(|error| match error {
@@ -203,6 +203,6 @@ fn conclude(left: i64, unreadable: u64, late: usize, stopped: bool) -> Result<Ex
     if left > 0 {
         return say(format!("{left} values were stored meanwhile with another key: repeat `wxpatrol keys rotate`"));
     }
-    eprintln!("keys: nothing is left of other keys: WXPATROL_ENCRYPTION_KEYS_OLD may be taken away from every process");
+    tell!("keys: nothing is left of other keys: WXPATROL_ENCRYPTION_KEYS_OLD may be taken away from every process");
     Ok(Exit::Done)
 }

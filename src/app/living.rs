@@ -1,6 +1,6 @@
 //! What a process says about itself, and the tidying that any live process does.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use super::{App, AppError, Exit};
 
@@ -20,14 +20,19 @@ impl App {
 
     /// Does long work, with engines or without, and says meanwhile that this process lives.
     pub(super) async fn alive_while<T>(&self, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
+        // The work goes on while Postgres thinks about a beat.
+        tokio::select! {
+            done = work => done,
+            never = self.keep_beating() => match never {},
+        }
+    }
+
+    async fn keep_beating(&self) -> Infallible {
         let mut beat = tokio::time::interval(BEAT);
         loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = beat.tick() => if let Err(error) = self.store.beat(None).await {
-                    tracing::debug!(%error, "the beat was missed");
-                },
+            beat.tick().await;
+            if let Err(error) = self.store.beat(None).await {
+                tracing::debug!(%error, "the beat was missed");
             }
         }
     }

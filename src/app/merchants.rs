@@ -25,13 +25,12 @@ impl App {
             let of = if several { format!("{}: ", member.appid()) } else { String::new() };
             match synced {
                 Ok(synced) => {
-                    eprintln!("sync: {of}{}", told(&synced));
-                    let whole = synced.complete && synced.failed == 0 && synced.unreadable == 0;
-                    ends.push(if whole { Exit::Done } else { Exit::Incomplete });
+                    tell!("sync: {of}{}", told(&synced));
+                    ends.push(if synced.whole() { Exit::Done } else { Exit::Incomplete });
                 }
                 Err(error) if !several => return Err(error),
                 Err(error) => {
-                    eprintln!("wxpatrol: {of}{error}");
+                    tell!("wxpatrol: {of}{error}");
                     ends.push(error.exit());
                 }
             }
@@ -67,7 +66,8 @@ impl App {
     }
 }
 
-fn told(synced: &Synced) -> String {
+/// What a sync did, for a person.
+pub(super) fn told(synced: &Synced) -> String {
     let mut told = format!(
         "{} listed, {} informed, {} could not be read, {} withdrew",
         counted(synced.listed, "merchant", "merchants"),

@@ -1,5 +1,8 @@
 //! Puts the parts together: configuration, Postgres, the wire, the engine. Knows every module, known by none but `main`.
 
+#[macro_use]
+mod tell;
+
 mod counted;
 #[cfg(feature = "demo")]
 mod demo;
@@ -43,7 +46,7 @@ pub use exit::{AppError, Exit};
 
 use crate::{
     cli::{Action, Command, Invocation},
-    config::Config,
+    config::{Config, ConfigError},
     ops::{
         print::{self, Column, Format, Kind, Screen, Table},
         report, status,
@@ -72,11 +75,18 @@ pub struct App {
     _private: Option<crate::private_postgres::PrivatePostgres>,
 }
 
-/// Does what the command line asks for.
+/// What a command is for that only shows or says something: it leaves the runbook as it is.
+const OPERATOR: &str = "operator";
+
+/// Does what the command line asks for, with the configuration as it was read once.
 ///
 /// # Errors
 /// One sentence that names what to do, and the exit code.
-pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit, AppError> {
+pub async fn run(
+    invocation: Invocation,
+    config: Result<Config, ConfigError>,
+    stop: CancellationToken,
+) -> Result<Exit, AppError> {
     // These need no configuration: they bring their own world, or show what is wrong with it.
     match &invocation.action {
         #[cfg(feature = "demo")]
@@ -88,11 +98,11 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
             return Ok(Exit::Done);
         }
         Action::Command(Command::Doctor) => {
-            return doctor::examine(Config::from_env(), invocation.format, invocation.platform, stop).await;
+            return doctor::examine(config, invocation.format, invocation.platform, stop).await;
         }
         Action::Command(_) | Action::Once(_) => {}
     }
-    let config = Config::from_env()?;
+    let config = config?;
     let purpose = match &invocation.action {
         Action::Once(_) => "once",
         Action::Command(Command::Run) => "run",
@@ -101,7 +111,7 @@ pub async fn run(invocation: Invocation, stop: CancellationToken) -> Result<Exit
             print_table(&settings(&config), invocation.format)?;
             return Ok(Exit::Done);
         }
-        Action::Command(_) => "operator",
+        Action::Command(_) => OPERATOR,
     };
     let app = App::open(config, invocation.format, stop, purpose).await?.of(invocation.platform);
     match &invocation.action {
@@ -156,6 +166,9 @@ impl App {
     ) -> Result<Self, AppError> {
         let (app, key_made) = Self::connected(config, format, stop, purpose).await?;
         app.store.migrate().await?;
+        if purpose != OPERATOR {
+            app.store.renew_runbook().await?;
+        }
         if app.store.keys().is_ok() {
             let checked = keys::check(&app.store, purpose).await;
             #[cfg(feature = "demo")]

@@ -14,6 +14,7 @@ use crate::{
     },
     ops::print::{Column, Format, Kind, Table},
     store::{
+        StoreError,
         coverage::CoverageRow,
         runs::{RunState, RunWish},
     },
@@ -30,8 +31,8 @@ struct Ran {
     ended: Option<(RunState, Option<String>)>,
     run: Uuid,
     coverage: Vec<CoverageRow>,
-    /// Who would be messaged, for a dry run.
-    listed: Option<Table>,
+    /// Who would be messaged, for a dry run, or why that is not known.
+    listed: Option<Result<Table, StoreError>>,
 }
 
 impl App {
@@ -56,7 +57,7 @@ impl App {
             let (run, ended) = ended?;
             let coverage = self.store.coverage(run).await.map_err(watch::unfinished)?;
             let listed = match wish.dry_run {
-                true => Some(self.would_message(member.row.id, wish).await?),
+                true => Some(self.would_message(member.row.id, wish).await),
                 false => None,
             };
             Ok(Ran { ended, run, coverage, listed })
@@ -115,11 +116,16 @@ impl App {
     }
 
     /// Who would be messaged now, and who not and why.
-    async fn would_message(&self, platform: PlatformId, wish: &RunWish) -> Result<Table, AppError> {
+    async fn would_message(&self, platform: PlatformId, wish: &RunWish) -> Result<Table, StoreError> {
         let policies: HashMap<CheckName, MessagePolicy> =
             wish.checks.iter().filter_map(|check| self.policy(*check).map(|policy| (*check, policy))).collect();
         let merchants = wish.merchants.as_deref();
         let candidates = self.store.would_message(platform, &policies, merchants, CANDIDATES_MAX).await?;
+        for check in policies.keys().map(|check| check.name()) {
+            if candidates.iter().filter(|candidate| candidate.check.name() == check).count() as i64 >= CANDIDATES_MAX {
+                tell!("of {check} the first {CANDIDATES_MAX} candidates are listed, in the order of their turn");
+            }
+        }
         let columns = ["check_name", "appid", "counterpart", "nickname", "would_be_messaged", "reason", "not_before"];
         let rows = candidates.into_iter().map(|candidate| {
             let (message, reason, until) = match candidate.decision {
@@ -153,20 +159,20 @@ impl App {
             ));
         }
         if unknown > 0 && !self.can_ask() {
-            eprintln!(
+            tell!(
                 "{unknown} merchants are of unknown kind and in no check's total: name their kind in `wxpatrol import` or in \
                  WXPATROL_MERCHANT_SQL, or set WXPATROL_COMPONENT_TOKEN_URL so that WeChat can be asked"
             );
         } else if unknown > 0 {
-            eprintln!("{unknown} merchants are of unknown kind; asking WeChat about them first");
+            tell!("{unknown} merchants are of unknown kind; asking WeChat about them first");
             match self.syncer(ready).learn_kinds().await {
                 Ok(learnt) if learnt.failed == 0 => {}
-                Ok(learnt) => eprintln!(
+                Ok(learnt) => tell!(
                     "{} merchants are still of unknown kind and in no check's total; `wxpatrol report attention` names them",
                     learnt.failed
                 ),
                 Err(error) if error.halts() => return Err(merchants::said(error)),
-                Err(error) => eprintln!("not all of them could be learnt: {error}; they are in the report attention"),
+                Err(error) => tell!("not all of them could be learnt: {error}; they are in the report attention"),
             }
         }
         Ok(())
@@ -183,7 +189,8 @@ impl App {
             let mut coverage = coverage_table(ran.run, &ran.coverage);
             coverage.title = coverage.title.map(|title| format!("{title}{of}"));
             coverages.push((*platform, coverage));
-            if let Some(mut listed) = ran.listed.clone() {
+            if let Some(Ok(listed)) = &ran.listed {
+                let mut listed = listed.clone();
                 listed.title = listed.title.map(|title| format!("{title}{of}"));
                 listings.push((*platform, listed));
             }
@@ -214,11 +221,20 @@ impl App {
     ) -> Result<Exit, AppError> {
         let mut ends = Vec::new();
         for (platform, ran) in ran {
-            match ran.and_then(|ran| conclude(ran.ended, &ran.coverage, fail_on)) {
+            let concluded = ran.and_then(|ran| {
+                let exit = conclude(ran.ended, &ran.coverage, fail_on)?;
+                match ran.listed {
+                    Some(Err(error)) => {
+                        Err(AppError::Incomplete(format!("who would be messaged is not known: {error}")))
+                    }
+                    Some(Ok(_)) | None => Ok(exit),
+                }
+            });
+            match concluded {
                 Ok(exit) => ends.push(exit),
                 Err(error) if !several => return Err(error),
                 Err(error) => {
-                    eprintln!("wxpatrol: {platform}: {error}");
+                    tell!("wxpatrol: {platform}: {error}");
                     ends.push(error.exit());
                 }
             }

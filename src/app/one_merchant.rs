@@ -6,11 +6,15 @@ use crate::ops::{
     report,
 };
 
+/// Rows of each view that a person is shown of one merchant.
+const ROWS_MAX: usize = 100;
+
 impl App {
     /// Shows everything that is known of one merchant.
     pub(super) async fn merchant(&self, appid: &str) -> Result<Exit, AppError> {
         let platform = self.named_platform().await?;
-        let Some(mut tables) = report::merchant(&self.store, platform.as_deref(), appid).await? else {
+        let rows_max = (self.format == Format::Table).then_some(ROWS_MAX);
+        let Some(mut tables) = report::merchant(&self.store, platform.as_deref(), appid, rows_max).await? else {
             return Err(stranger(appid));
         };
         if self.format == Format::Table {
@@ -33,7 +37,7 @@ impl App {
         let appids = [appid.to_owned()];
         let platform = self.platform_of(&appids).await?;
         if let Some(intents) = self.store.forget_merchant(platform, appid).await? {
-            eprintln!("forget: the names of {appid} are erased; its appid, its history and {intents} intents stay");
+            tell!("forget: the names of {appid} are erased; its appid, its history and {intents} intents stay");
             return Ok(Exit::Done);
         }
         if self.store.known_merchants(platform, &appids).await?.contains_key(appid) {

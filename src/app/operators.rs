@@ -33,7 +33,7 @@ impl App {
         let wanted = self.store.want(platform, &pairs, &who(), flags.dry_run).await?;
         let again = wanted.iter().filter(|wanted| **wanted == Wanted::Again).count();
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
-        eprintln!("want: {} new, {again} wanted before{dry}", counted((wanted.len() - again) as u64, "pair", "pairs"));
+        tell!("want: {} new, {again} wanted before{dry}", counted((wanted.len() - again) as u64, "pair", "pairs"));
         Ok(Exit::Done)
     }
 
@@ -53,7 +53,7 @@ impl App {
             self.store.unwant(platform, &pairs, false).await?;
         }
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
-        eprintln!("unwant: {} wanted no more{dry}", counted(pairs.len() as u64, "pair is", "pairs are"));
+        tell!("unwant: {} wanted no more{dry}", counted(pairs.len() as u64, "pair is", "pairs are"));
         Ok(Exit::Done)
     }
 
@@ -112,7 +112,7 @@ impl App {
             .collect();
         refuse("ask", "take them out of the list", faults)?;
         let woken = grants.iter().filter(|grant| matches!(grant, Grant::Granted { woken: true })).count();
-        eprintln!(
+        tell!(
             "ask: one more ask granted to {}; {} now due, having reached the maximum; the cool-down and quiet hours still \
              hold",
             merchants(grants.len()),
@@ -133,7 +133,7 @@ impl App {
         }
         self.refuse_pointless(platform, &targets).await?;
         let paused = self.store.pause(platform, &targets, flags.note.as_deref(), until, &who()).await?;
-        eprintln!("pause: {} set, {} renewed", counted(paused.new, "hold", "holds"), paused.renewed);
+        tell!("pause: {} set, {} renewed", counted(paused.new, "hold", "holds"), paused.renewed);
         Ok(Exit::Done)
     }
 
@@ -147,7 +147,7 @@ impl App {
                 "nothing is held in these words; `wxpatrol report holds` shows what is".to_owned(),
             ));
         }
-        eprintln!("resume: {} ended", counted(ended, "hold", "holds"));
+        tell!("resume: {} ended", counted(ended, "hold", "holds"));
         Ok(Exit::Done)
     }
 
@@ -217,7 +217,7 @@ impl App {
             ));
         }
         self.store.keep_ticket(platform, &SecretString::from(ticket.to_owned()), false).await?;
-        eprintln!("ticket: stored, sealed");
+        tell!("ticket: stored, sealed");
         Ok(Exit::Done)
     }
 }

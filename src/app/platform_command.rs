@@ -95,24 +95,24 @@ impl App {
         }
         let (id, kept) = self.store.keep_platform(appid, &change).await?;
         match kept {
-            PlatformKept::Added => eprintln!("platform add: {appid} is known now; its secrets are sealed"),
-            PlatformKept::Changed => eprintln!("platform add: {appid} is changed"),
-            PlatformKept::Same => eprintln!("platform add: {appid} is as it was"),
+            PlatformKept::Added => tell!("platform add: {appid} is known now; its secrets are sealed"),
+            PlatformKept::Changed => tell!("platform add: {appid} is changed"),
+            PlatformKept::Same => tell!("platform add: {appid} is as it was"),
         }
         if change.secret.is_some() && member.is_some_and(|member| member.in_environment) {
-            eprintln!("platform add: WXPATROL_COMPONENT_APPSECRET of this environment goes before the stored secret");
+            tell!("platform add: WXPATROL_COMPONENT_APPSECRET of this environment goes before the stored secret");
         }
         if member.is_some_and(|member| !member.row.enabled) {
-            eprintln!("platform add: it stays disabled; `wxpatrol platform enable {appid}` patrols it again");
+            tell!("platform add: it stays disabled; `wxpatrol platform enable {appid}` patrols it again");
         }
         let ticket = crate::domain::ports::TokenVault::ticket(&self.store, id).await;
         if ticket.is_ok_and(|ticket| ticket.is_none()) {
-            eprintln!(
+            tell!(
                 "platform add: it has no ticket yet: `printf %s \"$TICKET\" | wxpatrol ticket - --platform {appid}`, then \
                  `wxpatrol sync --platform {appid}`"
             );
         } else if kept == PlatformKept::Added {
-            eprintln!("platform add: `wxpatrol sync --platform {appid}` reads its merchants");
+            tell!("platform add: `wxpatrol sync --platform {appid}` reads its merchants");
         }
         Ok(Exit::Done)
     }
@@ -127,7 +127,7 @@ impl App {
         let changed = self.store.enable_platform(member.row.id, enabled).await?;
         let word = if enabled { "enabled" } else { "disabled" };
         let before = if changed { "" } else { " already" };
-        eprintln!("platform: {appid} is {word}{before}");
+        tell!("platform: {appid} is {word}{before}");
         Ok(Exit::Done)
     }
 
@@ -173,7 +173,7 @@ async fn piped() -> Result<Option<SecretString>, AppError> {
     let read = tokio::select! {
         read = &mut reading => read,
         () = tokio::time::sleep(SILENCE) => {
-            eprintln!("platform add: reads the secret from standard input; close it (< /dev/null) to leave the secret as it is");
+            tell!("platform add: reads the secret from standard input; close it (< /dev/null) to leave the secret as it is");
             reading.await
         }
     };

@@ -62,7 +62,7 @@ pub(super) fn key_is_gone(made: Option<&Path>, error: StoreError) -> StoreError 
 /// Starts or joins the private Postgres of a folder, and says so on stderr.
 pub(super) async fn start(folder: &Path, options: Options) -> Result<PrivatePostgres, AppError> {
     let folder = folder.to_owned();
-    let say = |line: &str| eprintln!("private Postgres: {line}");
+    let say = |line: &str| tell!("private Postgres: {line}");
     tokio::task::spawn_blocking(move || PrivatePostgres::join_or_start(&folder, options, &say))
         .await
         .map_err(|error| AppError::Incomplete(format!("starting the private Postgres ended in a bug: {error}")))?
@@ -79,7 +79,7 @@ fn kept_key(path: &Path) -> Result<(SealingKey, bool), AppError> {
     rand::rng().fill_bytes(&mut bytes);
     match put_whole(path, &STANDARD.encode(bytes)) {
         Ok(()) => {
-            eprintln!("private Postgres: made an encryption key at {}", path.display());
+            tell!("private Postgres: made an encryption key at {}", path.display());
             Ok((SecretBox::new(Box::new(bytes)), true))
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => match read_key(path)? {

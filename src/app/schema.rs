@@ -15,19 +15,20 @@ pub(super) fn printed(flags: &Migrate) -> String {
 }
 
 impl App {
-    /// The schema is up to date, as always when the app is open; now the roles, and the word that says so.
+    /// The schema is up to date, as always when the app is open; now the runbook, the roles, and the word that says so.
     pub(super) async fn migrated(&self, flags: &Migrate) -> Result<(), AppError> {
+        self.store.renew_runbook().await?;
         if flags.roles {
             self.store.make_roles().await?;
-            eprintln!(
+            tell!(
                 "migrate: the schema is up to date; put logins into wxpatrol_worker or wxpatrol_reader with `grant \
                  wxpatrol_worker to LOGIN`"
             );
             return Ok(());
         }
         match self.store.renew_roles().await? {
-            Renewal::Unused | Renewal::NotAllowed => eprintln!("migrate: the schema is up to date"),
-            Renewal::Done => eprintln!("migrate: the schema is up to date, and so are the rights of its roles"),
+            Renewal::Unused | Renewal::NotAllowed => tell!("migrate: the schema is up to date"),
+            Renewal::Done => tell!("migrate: the schema is up to date, and so are the rights of its roles"),
         }
         Ok(())
     }

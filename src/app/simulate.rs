@@ -58,7 +58,7 @@ pub(super) async fn serve(flags: &Simulate, stop: CancellationToken) -> Result<E
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(printed.as_bytes()).and_then(|()| stdout.flush()).or_else(unprinted)?;
     drop(stdout);
-    eprintln!("the simulated WeChat listens; its control paths are under /_sim/ (see README), Ctrl-C ends it");
+    tell!("the simulated WeChat listens; its control paths are under /_sim/ (see README), Ctrl-C ends it");
     stop.cancelled().await;
     simulated.stop().await;
     Ok(Exit::Done)

@@ -1,6 +1,6 @@
 //! The status server: `/healthz`, `/readyz` and `/metrics`, without a token and without a secret.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Roster, Standing};
-use crate::{patrol::Away, serving};
+use crate::serving;
 
 /// How long a page that is being shown may take at the end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -60,10 +60,10 @@ async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
     if shown.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    let standings = shown.roster.standings();
-    if let Some(away) = database_away(&standings) {
+    if let Some(away) = shown.roster.database_away() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{away}\n"));
     }
+    let standings = shown.roster.standings();
     let stand: Vec<(&String, Result<String, String>)> =
         standings.iter().filter_map(|(platform, standing)| Some((platform, standing.works()?))).collect();
     let code = match stand.iter().any(|(_, works)| works.is_ok()) {
@@ -100,21 +100,16 @@ impl Standing {
     }
 }
 
-fn database_away(standings: &BTreeMap<String, Standing>) -> Option<Away> {
-    standings.values().find_map(|standing| match standing {
-        Standing::Patrols(patrol) => patrol.progress().database_away(),
-        Standing::Waits(_) | Standing::Gone => None,
-    })
-}
-
 async fn rendered(State(shown): State<Shown>) -> String {
     let standings = shown.roster.standings();
     let number = |holds: bool| if holds { 1.0 } else { 0.0 };
-    metrics::gauge!("wxpatrol_database_away").set(number(database_away(&standings).is_some()));
+    metrics::gauge!("wxpatrol_database_away").set(number(shown.roster.database_away().is_some()));
     for (platform, standing) in &standings {
         let (under_way, halted) = match standing {
             Standing::Patrols(patrol) => (patrol.progress().under_way(), patrol.halted().is_some()),
-            Standing::Waits(_) | Standing::Gone => (0, false),
+            Standing::Waits(_) => (0, false),
+            // What nobody sets any more ceases to be shown.
+            Standing::Gone => continue,
         };
         let labels = [("platform", platform.clone())];
         metrics::gauge!("wxpatrol_claims_under_way", &labels).set(under_way as f64);

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::{
     App, AppError, Exit,
     fleet::{self, Fleet, Looked, Post},
-    status_server,
+    merchants, status_server,
 };
 use crate::{
     schedule::{
@@ -104,29 +104,47 @@ impl App {
                 () = self.stop.cancelled() => return None,
                 goes_on = schedule::rung(rings) => if !goes_on { return None },
             }
-            if look_at <= Instant::now() {
+            let looks = look_at <= Instant::now();
+            if looks {
                 look_at = Instant::now() + fleet::LOOK;
-                match fleet.look(self).await {
-                    // Who messages people looks for itself before each message; this tells an operator soon.
-                    Ok(Looked::GoesOn) => self.mind_the_identity().await,
-                    Ok(Looked::Ended(error)) => return Some(error),
-                    Err(error) => {
-                        tracing::warn!(%error, "the platforms could not be looked up; everything goes on as it was");
-                    }
-                }
             }
-            let Ok(now) = self.store.read_clock().await else { continue };
-            for post in fleet.posts() {
-                self.hear(post, schedules, now).await;
-            }
-            if meet_at <= Instant::now() {
+            let meets = meet_at <= Instant::now();
+            if meets {
                 meet_at = Instant::now() + fleet::LOOK;
-                for post in fleet.posts() {
-                    self.take_up(post).await;
-                    self.meet(post, schedules).await;
+            }
+            // A stop does not wait for a Postgres that is silent; what is begun by then is taken up like what a dead process left.
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                ended = self.ring(fleet, schedules, looks, meets) => if let Some(error) = ended { return Some(error) },
+            }
+        }
+    }
+
+    /// What one ring is for. `Some`: there is nothing left that works.
+    async fn ring(&self, fleet: &mut Fleet, schedules: &[Schedule], looks: bool, meets: bool) -> Option<AppError> {
+        if looks {
+            match fleet.look(self).await {
+                // Who messages people looks for itself before each message; this tells an operator soon.
+                Ok(Looked::GoesOn) => self.mind_the_identity().await,
+                Ok(Looked::Ended(error)) => return Some(error),
+                Err(error) => {
+                    tracing::warn!(%error, "the platforms could not be looked up; everything goes on as it was");
                 }
             }
         }
+        let now = self.store.read_clock().await;
+        fleet.roster().set_database_away(now.is_err());
+        let Ok(now) = now else { return None };
+        for post in fleet.posts() {
+            self.hear(post, schedules, now).await;
+        }
+        if meets {
+            for post in fleet.posts() {
+                self.take_up(post).await;
+                self.meet(post, schedules).await;
+            }
+        }
+        None
     }
 
     /// Hears a ring for one platform, and sees to what it begins.
@@ -187,11 +205,16 @@ impl App {
     /// Does a sync's work. Its run is open until then, so that the next one overlaps.
     async fn begin_sync(&self, post: &mut Post, begun: Begun) {
         let store = self.store.clone();
-        let close = async move |state, reason: Option<&str>| {
-            if let Err(error) = store.end_run(begun.run_id, state, reason).await {
-                tracing::warn!(run.id = %begun.run_id, %error, "the run of the sync could not be closed");
-            }
-        };
+        let label = post.platform().to_owned();
+        let close =
+            async move |state: RunState, reason: Option<&str>| match store.end_run(begun.run_id, state, reason).await {
+                Ok(true) => {
+                    let name: &'static str = state.into();
+                    metrics::counter!("wxpatrol_runs_total", "platform" => label, "state" => name).increment(1);
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(run.id = %begun.run_id, %error, "the run of the sync could not be closed"),
+            };
         // Only a run that was closed as overdue leaves its sync behind.
         if post.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
             close(RunState::Interrupted, Some("the sync before it has not ended")).await;
@@ -211,7 +234,11 @@ impl App {
                         complete = synced.complete,
                         "synced"
                     );
-                    close(RunState::Complete, None).await;
+                    // A merchant whose info can not be read is his own trouble, as one whose check fails; a list that proves
+                    // nothing is the whole's.
+                    let read = synced.complete && synced.unreadable == 0;
+                    let reason = (!synced.whole()).then(|| merchants::told(&synced));
+                    close(if read { RunState::Complete } else { RunState::Interrupted }, reason.as_deref()).await;
                 }
                 Err(error) => {
                     tracing::error!(platform, %error, "the sync ended early; the next one goes on");

@@ -102,11 +102,10 @@ impl Table {
 
     fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
-        writer.write_record(self.columns.iter().map(|column| column.name.as_str()))?;
+        writer.write_record(self.columns.iter().map(|column| column.name.as_str())).map_err(unwrapped)?;
         for row in &self.rows {
-            writer.write_record(
-                self.columns.iter().zip(row).map(|(column, cell)| csv_cell(column.kind, cell.as_deref())),
-            )?;
+            let cells = self.columns.iter().zip(row).map(|(column, cell)| csv_cell(column.kind, cell.as_deref()));
+            writer.write_record(cells).map_err(unwrapped)?;
         }
         writer.flush()
     }
@@ -250,7 +249,8 @@ fn csv_cell(kind: Kind, cell: Option<&str>) -> String {
     if formula { format!("'{cell}") } else { cell.to_owned() }
 }
 
-/// Writes several tables: one below the other for people and as CSV, as one object with a field for each as JSON.
+/// Writes several tables: one below the other for people; as CSV the same, each after a line with its name; as JSON one object with
+/// a field for each.
 ///
 /// # Errors
 ///
@@ -262,112 +262,25 @@ pub fn write_all(tables: &[(&str, Table)], format: Format, screen: Screen, out: 
         serde_json::to_writer_pretty(&mut *out, &object)?;
         return writeln!(out);
     }
-    for (index, (_, table)) in tables.iter().enumerate() {
+    for (index, (name, table)) in tables.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
+        }
+        if format == Format::Csv {
+            writeln!(out, "# {name}")?;
         }
         table.write(format, screen, out)?;
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(rows: &[[Option<&str>; 3]]) -> Table {
-        Table {
-            title: Some("Merchants".to_owned()),
-            columns: vec![
-                Column::new("appid", Kind::Text),
-                Column::new("asks", Kind::Number),
-                Column::new("nickname", Kind::Text),
-            ],
-            rows: rows.iter().map(|row| row.iter().map(|cell| cell.map(str::to_owned)).collect()).collect(),
-        }
-    }
-
-    fn printed(table: &Table, format: Format, screen: Screen) -> String {
-        let mut out = Vec::new();
-        table.write(format, screen, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn people_see_aligned_columns_and_the_count() {
-        let table = table(&[
-            [Some("wx0000000000000001"), Some("3"), Some("小店")],
-            [Some("wx0000000000000002"), Some("12"), None],
-        ]);
-        let terminal = [
-            "Merchants",
-            "┌────────────────────┬──────┬──────────┐",
-            "│ appid              ┆ asks ┆ nickname │",
-            "╞════════════════════╪══════╪══════════╡",
-            "│ wx0000000000000001 ┆    3 ┆ 小店     │",
-            "│ wx0000000000000002 ┆   12 ┆          │",
-            "└────────────────────┴──────┴──────────┘",
-            "(2 rows)",
-        ];
-        assert_eq!(printed(&table, Format::Table, Screen::Terminal(80)).lines().collect::<Vec<_>>(), terminal);
-        let plain = [
-            "Merchants",
-            " appid               asks  nickname",
-            " wx0000000000000001     3  小店",
-            " wx0000000000000002    12",
-            "(2 rows)",
-        ];
-        assert_eq!(printed(&table, Format::Table, Screen::Plain).lines().collect::<Vec<_>>(), plain);
-    }
-
-    #[test]
-    fn no_line_is_wider_than_the_terminal_and_no_row_takes_two_lines() {
-        let long = "a name with words ".repeat(20);
-        let table = table(&[[Some("wx0000000000000001"), Some("3"), Some(&long)], [None, None, Some("短")]]);
-        for width in [40, 41, 60, 100] {
-            let text = printed(&table, Format::Table, Screen::Terminal(width));
-            let widest = text.lines().map(|line| line.chars().count()).filter(|chars| *chars > usize::from(width));
-            // The title and the closing line are sentences, not columns.
-            assert_eq!(widest.count(), usize::from(width < 52), "{text}");
-            assert_eq!(text.lines().count(), 8, "{text}");
-            assert!(text.contains('…'), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_terminal_too_narrow_for_columns_shows_rows_below_each_other() {
-        let table = table(&[[Some("wx0000000000000001"), Some("3"), Some("a name")]]);
-        let text = printed(&table, Format::Table, Screen::Terminal(20));
-        assert!(text.contains("appid     wx0000000000000001\nasks      3\nnickname  a name\n"), "{text}");
-    }
-
-    #[test]
-    fn a_hostile_cell_breaks_no_table() {
-        let hostile = "\u{1b}[2J\r\nx\u{202e}y\0";
-        let table = table(&[[Some(hostile), None, Some("=1+1")]]);
-        let text = printed(&table, Format::Table, Screen::Plain);
-        assert_eq!(text.lines().count(), 4, "{text}");
-        assert!(text.contains(r"\u{1b}[2J\r\nx\u{202e}y\u{0}"), "{text}");
-    }
-
-    #[test]
-    fn csv_quotes_and_disarms_text_but_leaves_numbers() {
-        let table = table(&[[Some("=cmd()"), Some("-3"), Some("a,\"b\"\nc")], [Some("@x"), None, Some("+1")]]);
-        let text = printed(&table, Format::Csv, Screen::Plain);
-        assert_eq!(text, "appid,asks,nickname\n'=cmd(),-3,\"a,\"\"b\"\"\nc\"\n'@x,,'+1\n");
-    }
-
-    #[test]
-    fn json_keeps_the_order_of_columns_and_the_kind_of_values() {
-        let table = table(&[[Some("=x\n"), Some("-3"), None]]);
-        let text = printed(&table, Format::Json, Screen::Plain);
-        assert_eq!(text, "[\n  {\n    \"appid\": \"=x\\n\",\n    \"asks\": -3,\n    \"nickname\": null\n  }\n]\n");
-    }
-
-    #[test]
-    fn no_rows_are_said_in_words_for_people_and_as_an_empty_list_for_programs() {
-        assert_eq!(printed(&table(&[]), Format::Table, Screen::Plain), "Merchants\n(no rows)\n");
-        assert_eq!(printed(&table(&[]), Format::Json, Screen::Plain), "[]\n");
-        assert_eq!(printed(&table(&[]), Format::Csv, Screen::Plain), "appid,asks,nickname\n");
+/// The error of the pipe itself: `csv` would make it one of another kind.
+fn unwrapped(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

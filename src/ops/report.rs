@@ -71,9 +71,6 @@ pub async fn coverage_of(store: &Store, run: uuid::Uuid) -> Result<Table, StoreE
     own(store, "coverage", None, ViewWish { equal: Some(("run_id", &run)), ..ViewWish::default() }).await
 }
 
-/// Rows of each view that are shown of one merchant.
-const ROWS_MAX: i64 = 100;
-
 /// The views that tell of a merchant, and the columns that name it there.
 const OF_A_MERCHANT: [(&str, &[&str]); 11] = [
     ("merchants", &["appid"]),
@@ -90,8 +87,9 @@ const OF_A_MERCHANT: [(&str, &[&str]); 11] = [
 ];
 
 /// Everything that is known of one merchant: who it is, what wants attention, its items with what the runbook says, its phone,
-/// its configuration and what changed in it, its links, messages, holds (those of everybody among them) and failed calls. At
-/// most a hundred rows of each. Of one platform or of every one that knows it; `None`: none does.
+/// its configuration and what changed in it, its links, messages, holds (those of everybody among them) and failed calls. Of each
+/// at most `rows_max` for each column that names it, and then the title says so. Of one platform or of every one that knows it;
+/// `None`: none does.
 ///
 /// # Errors
 /// Postgres did not answer.
@@ -99,20 +97,32 @@ pub async fn merchant(
     store: &Store,
     platform: Option<&str>,
     appid: &str,
+    rows_max: Option<usize>,
 ) -> Result<Option<Vec<(&'static str, Table)>>, StoreError> {
+    // One more tells that there are more.
+    let asked = rows_max.map(|rows_max| i64::try_from(rows_max).unwrap_or(i64::MAX).saturating_add(1));
     let mut tables = Vec::new();
     for (view, columns) in OF_A_MERCHANT {
         let mut whole: Option<Table> = None;
         let mut wishes: Vec<ViewWish<'_>> = columns
             .iter()
-            .map(|column| ViewWish { equal: Some((column, appid)), rows_max: Some(ROWS_MAX), ..ViewWish::default() })
+            .map(|column| ViewWish { equal: Some((column, appid)), rows_max: asked, ..ViewWish::default() })
             .collect();
         if view == "holds" {
             // What holds everybody holds this one too.
-            wishes.push(ViewWish { null: Some("appid"), rows_max: Some(ROWS_MAX), ..ViewWish::default() });
+            wishes.push(ViewWish { null: Some("appid"), rows_max: asked, ..ViewWish::default() });
         }
         for wish in wishes {
-            let part = own(store, view, platform, wish).await?;
+            let mut part = own(store, view, platform, wish).await?;
+            let cut = rows_max.is_some_and(|rows_max| part.rows.len() > rows_max);
+            if let (true, Some(rows_max)) = (cut, rows_max) {
+                part.rows.truncate(rows_max);
+                let shown = format!(" (the first {rows_max}; --json and --csv show all)");
+                match &mut whole {
+                    None => part.title = part.title.map(|title| title + &shown),
+                    Some(whole) => whole.title = whole.title.take().map(|title| title + &shown),
+                }
+            }
             match &mut whole {
                 None => whole = Some(part),
                 Some(whole) => whole.rows.extend(part.rows),

@@ -82,8 +82,7 @@ impl Inner {
                 self.closed.note(check.endpoint(), wait);
             }
         }
-        self.progress
-            .waits_for(Some(format!("the platform's own token can not be had; next try in {} s", wait.as_secs())));
+        self.progress.waits_for("the platform's own token can not be had and is not tried".to_owned(), wait);
     }
 }
 

@@ -288,11 +288,7 @@ async fn admit(
             Ok(permit) => permit,
             Err(closed) => {
                 inner.closed.note(endpoint, closed.wait.min(CLOSED_AGAIN));
-                inner.progress.waits_for(Some(format!(
-                    "{} is closed for {} s",
-                    endpoint.name(),
-                    closed.wait.as_secs()
-                )));
+                inner.progress.waits_for(format!("{} is closed", endpoint.name()), closed.wait);
                 // A closure that outlasts the run's patience keeps the check from being claimed at all, and an operator may end it
                 // before its time: what was claimed waits with the others, as due as it was.
                 let outcome = if closed.wait > SHUT_FOR {

@@ -6,7 +6,7 @@ use std::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use uuid::Uuid;
@@ -52,7 +52,7 @@ pub struct Progress {
     looks: AtomicU64,
     lost: AtomicU64,
     database_away: Mutex<Option<Away>>,
-    waits_for: Mutex<Option<String>>,
+    waits_for: Mutex<Option<(String, Instant)>>,
     last_claim: Mutex<Option<Instant>>,
     run: Mutex<Option<Uuid>>,
 }
@@ -76,7 +76,7 @@ impl Progress {
         self.claimed[slot(check)].fetch_add(items, Ordering::Relaxed);
         self.under_way[slot(check)].fetch_add(items, Ordering::SeqCst);
         *self.last_claim.lock().expect("nobody panics while holding the instant") = Some(Instant::now());
-        self.waits_for(None);
+        *self.waits_for.lock().expect("nobody panics while holding the text") = None;
     }
 
     /// Books what is recorded from now on under a run.
@@ -141,14 +141,18 @@ impl Progress {
         *self.database_away.lock().expect("nobody panics while holding the word")
     }
 
-    pub(super) fn waits_for(&self, what: Option<String>) {
-        *self.waits_for.lock().expect("nobody panics while holding the text") = what;
+    /// Notes what the work waits for, and for how long.
+    pub(super) fn waits_for(&self, what: String, wait: Duration) {
+        *self.waits_for.lock().expect("nobody panics while holding the text") = Some((what, Instant::now() + wait));
     }
 
-    /// What the work waits for, in a few words; `None`: it goes on.
+    /// What the work waits for, in a few words, and how many seconds yet; `None`: it goes on, or has nothing to do.
     #[must_use]
     pub fn waiting(&self) -> Option<String> {
-        self.waits_for.lock().expect("nobody panics while holding the text").clone()
+        let waits_for = self.waits_for.lock().expect("nobody panics while holding the text");
+        let (what, until) = waits_for.as_ref()?;
+        let left = until.checked_duration_since(Instant::now())?;
+        Some(format!("{what}, for {:.0} s", left.as_secs_f64()))
     }
 
     /// When this process last claimed something.
@@ -171,5 +175,19 @@ impl Progress {
             })
             .filter(|progress| progress.eligible > 0)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_over_is_told_no_more() {
+        let progress = Progress::default();
+        progress.waits_for("checkmobile is closed".to_owned(), Duration::from_secs(90));
+        assert!(progress.waiting().is_some_and(|told| told.starts_with("checkmobile is closed, for ")));
+        progress.waits_for("checkmobile is closed".to_owned(), Duration::ZERO);
+        assert_eq!(progress.waiting(), None);
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn awaited(inner: &Inner) -> Result<bool, StoreError> {
             return Ok(true);
         }
         Elsewhere::Rests(Some(wait)) if wait <= WORTH_A_WAIT => {
-            inner.progress.waits_for(Some(format!("the authorizer list is read again in {} s", wait.as_secs())));
+            inner.progress.waits_for("the authorizer list is not read again".to_owned(), wait);
             wake(inner).await?;
             return Ok(true);
         }

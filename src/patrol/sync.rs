@@ -49,6 +49,14 @@ pub struct Synced {
     halted: bool,
 }
 
+impl Synced {
+    /// Whether everything was read that there is.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.complete && self.failed == 0 && self.unreadable == 0
+    }
+}
+
 /// One reading of the list, from its first page to its last.
 struct Pass {
     /// How many merchants WeChat says there are; `None`: it does not say.

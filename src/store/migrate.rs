@@ -33,8 +33,8 @@ pub fn printed() -> String {
 }
 
 impl Store {
-    /// Brings the schema and the runbook to this binary's state. A second process waits for the first. On a schema that is
-    /// up to date nothing is asked for but to read and write rows. May be repeated.
+    /// Brings the schema to this binary's state, and a schema that was not there yet has the runbook. A second process waits for
+    /// the first. On a schema that is up to date nothing is asked for but to read rows. May be repeated.
     ///
     /// # Errors
     /// The schema is newer than this binary may work on, Postgres refused a migration, or this login may not change the
@@ -42,9 +42,27 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match self.missing_migrations().await {
             Ok(0) => self.refuse_newer_schema().await?,
-            Ok(missing) => self.apply_migrations(missing).await?,
+            Ok(missing) => {
+                self.apply_migrations(missing).await?;
+                self.renew_runbook().await?;
+            }
             Err(error) if roles::not_allowed(&error) => return Err(self.closed_schema().await?),
             Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Brings the runbook to this binary's state, where no newer one has changed the schema: an older one that still works there
+    /// knows fewer codes. May be repeated.
+    ///
+    /// # Errors
+    /// Postgres did not answer.
+    pub async fn renew_runbook(&self) -> Result<(), StoreError> {
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+        let applied: Vec<(i64, Vec<u8>, bool)> =
+            sqlx::query_as(include_str!("sql/migrations_applied.sql")).fetch_all(&self.pool).await?;
+        if applied.iter().map(|(version, ..)| *version).max() > newest {
+            return Ok(());
         }
         self.write_runbook().await
     }

@@ -187,3 +187,16 @@ async fn a_merchant_source_and_a_token_source_that_can_not_work_are_told() {
     .await;
     says(of(&world, &found, "setup"), "fault", "two refreshers take each other's tokens away");
 }
+
+#[tokio::test]
+async fn a_platform_whose_secret_another_process_has_is_looked_at_all_the_same() {
+    let world = World::synced(plan(2, 1)).await;
+    let halt = "update wxpatrol_data.platform set halted_at = wxpatrol_data.clock(), halt_reason = 'a wrong secret',
+                       probe_at = wxpatrol_data.clock()";
+    sqlx::raw_sql(halt).execute(&world.database.pool).await.unwrap();
+    let elsewhere =
+        ["WXPATROL_COMPONENT_APPID", "WXPATROL_COMPONENT_APPSECRET", "WXPATROL_VERIFY_TICKET"].map(|name| (name, ""));
+    let (_, found) = examined(&world, &elsewhere).await;
+    says(of(&world, &found, "secret"), "warn", "not here");
+    says(of(&world, &found, "breaker"), "fault", "a wrong secret");
+}

@@ -390,3 +390,14 @@ async fn a_reader_who_has_seen_enough_of_the_migrations_is_no_fault() {
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert_eq!(ended.stderr, "");
 }
+
+#[tokio::test]
+async fn a_reader_who_has_seen_enough_of_a_report_is_no_fault() {
+    let world = World::new(plan(1, 0)).await;
+    for format in ["--csv", "--json"] {
+        let (printing, said) = world.spawn_unread(&["report", "errcodes", format]).await;
+        assert_eq!(said, "");
+        let ended = printing.ended().await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{format}");
+    }
+}

@@ -147,3 +147,15 @@ async fn a_simulation_goes_on_though_nobody_reads_what_it_prints() {
     assert!(said.contains("listens"), "{said}");
     assert!(simulated.killed().await, "it lived until it was killed");
 }
+
+#[tokio::test]
+async fn a_run_goes_on_to_its_end_though_nobody_hears_what_it_logs() {
+    let world = World::synced(plan(30, 2)).await.with("WXPATROL_LOG", "debug");
+    let ended = world.spawn_unheard(&["--once"]).ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert!(ended.stdout.contains("coverage of run"), "{}", ended.stdout);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.item where leased_by is not null").await, 0);
+    // Nor what it would say to a person.
+    let held = world.spawn_unheard(&["pause", "--check", "ask", "--note", "a test"]).ended().await;
+    assert_eq!(held.code, Some(0), "{}", held.everything());
+}

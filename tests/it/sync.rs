@@ -303,3 +303,21 @@ async fn a_list_that_names_nobody_takes_nobody_s_tokens_and_who_left_is_found_by
     world.once_of(PHONE).await.assert_complete();
     assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where withdrawn_at is not null").await, 3);
 }
+
+#[tokio::test]
+async fn a_nightly_sync_whose_list_proves_nothing_is_no_complete_run_and_says_why() {
+    let world = World::synced(plan(3, 1)).await;
+    world.wechat.list_nameless(&Plan::mini_program(2), true).unwrap();
+    let world = nightly(world).with("WXPATROL_SCHEDULE_SYNC", "* * * * * *");
+    let unattended = world.spawn(&["run"]);
+    let told = "select count(*) > 0 from wxpatrol.runs
+                 where schedule = 'sync' and state = 'interrupted' and reason like '%names no merchant%'";
+    world.until(told).await;
+    unattended.signal(Signal::SIGTERM);
+    let ended = unattended.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    assert_eq!(
+        world.count("select count(*) from wxpatrol.runs where schedule = 'sync' and state = 'complete'").await,
+        0
+    );
+}

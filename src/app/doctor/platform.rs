@@ -22,9 +22,11 @@ impl App {
             findings.ok(&what("patrol"), format!("disabled; `wxpatrol platform enable {appid}` takes it up again"));
             return Ok(());
         }
-        if !member.has_secret() && member.row.named_lately {
-            findings.ok(&what("secret"), "another process has it in its environment, and works for this platform");
-            return Ok(());
+        let elsewhere = !member.has_secret() && member.row.named_lately;
+        if elsewhere {
+            let found = "not here; within the last day a process had it in its environment";
+            let to_do = "to have the token tried too, run `wxpatrol doctor` with WXPATROL_COMPONENT_APPSECRET, where that process runs";
+            findings.warn(&what("secret"), found, to_do);
         }
         if !member.external {
             self.examine_ticket(member, &what("ticket"), findings).await?;
@@ -52,6 +54,9 @@ impl App {
             findings.warn(&what("messages"), found, to_do);
         }
         self.examine_merchants(member, &what("merchants"), findings).await?;
+        if elsewhere {
+            return Ok(());
+        }
         match self.ready_for(member).await {
             Ok(ready) => self.examine_token(&ready, &what("token"), findings).await,
             Err(error) => {

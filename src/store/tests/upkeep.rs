@@ -112,3 +112,24 @@ async fn a_schema_that_no_longer_tolerates_this_binary_is_refused_and_one_that_d
     let refusal = database.store.migrate().await.unwrap_err().to_string();
     assert!(refusal.contains("schema step 99") && refusal.contains("install the newer wxpatrol"), "{refusal}");
 }
+
+#[tokio::test]
+async fn the_runbook_is_this_program_s_but_where_a_newer_one_has_been() {
+    let database = TestDatabase::new().await;
+    let strange = "select count(*) from wxpatrol_data.errcode where errcode = 987654";
+    let count = async || sqlx::query_scalar::<_, i64>(strange).fetch_one(&database.pool).await.unwrap();
+    let write =
+        "insert into errcode select 987654, endpoint, class, meaning_zh, meaning_en, remedy_zh, remedy_en, actor
+                   from errcode where errcode = 61004 limit 1";
+    say(&database.pool, write).await;
+    database.store.migrate().await.unwrap();
+    assert_eq!(count().await, 1, "a command that only shows something writes the runbook");
+    database.store.renew_runbook().await.unwrap();
+    assert_eq!(count().await, 0);
+    say(&database.pool, write).await;
+    let newer = "insert into _migration (version, description, success, checksum, execution_time)
+                 values (99990101000000, 'newer', true, '\\x00', 1)";
+    say(&database.pool, newer).await;
+    database.store.renew_runbook().await.unwrap();
+    assert_eq!(count().await, 1, "an older program takes a newer one's runbook away");
+}

@@ -240,7 +240,7 @@ async fn reports_and_status_are_tables_of_what_the_views_say() {
     assert_eq!(report::runs(store, None, 5).await.unwrap().rows.len(), 1);
     let run = uuid::Uuid::from_u128(10);
     assert_eq!(report::coverage_of(store, run).await.unwrap().rows.len(), 2);
-    let tables = report::merchant(store, None, "wxmini1").await.unwrap().unwrap();
+    let tables = report::merchant(store, None, "wxmini1", None).await.unwrap().unwrap();
     assert_eq!(tables.len(), 11);
     let counts: Vec<usize> =
         status::status(store, None).await.unwrap().iter().map(|(_, table)| table.rows.len()).collect();
@@ -272,4 +272,19 @@ async fn the_ages_of_the_last_good_checks_are_the_middle_one_the_95th_of_a_hundr
                    from wxpatrol.ages where check_name = 'phone'";
     let ages: Vec<i64> = sqlx::query_scalar(hours).fetch_one(&database.pool).await.unwrap();
     assert_eq!(ages, [102, 2, 50, 95, 100]);
+}
+
+#[tokio::test]
+async fn what_is_cut_of_a_merchant_s_rows_is_told_in_the_title() {
+    let (database, _) = seeded().await;
+    let shown = async |rows_max| {
+        let tables = report::merchant(&database.store, None, "wxmini1", rows_max).await.unwrap().unwrap();
+        let (_, items) = tables.into_iter().find(|(name, _)| *name == "items").unwrap();
+        (items.rows.len(), items.title.unwrap())
+    };
+    let (all, title) = shown(None).await;
+    assert!(all > 1 && !title.contains("the first"), "{all} {title}");
+    assert_eq!(shown(Some(all)).await, (all, title.clone()));
+    let (some, cut) = shown(Some(1)).await;
+    assert!(some < all && cut.contains("the first 1;"), "{some} {cut}");
 }

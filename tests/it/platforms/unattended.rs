@@ -214,7 +214,7 @@ async fn a_process_whose_only_platform_is_stuck_ends_itself() {
     let unattended = RefCell::new(world.spawn(&["run"]));
     stuck_until(&world, async || unattended.borrow_mut().is_over()).await;
     let ended = unattended.into_inner().ended().await;
-    assert_eq!(ended.code, Some(2), "{}", ended.everything());
+    assert_eq!(ended.code, Some(1), "{}", ended.everything());
     assert!(ended.stderr.contains("nothing could be claimed or recorded"), "{}", ended.stderr);
 }
 

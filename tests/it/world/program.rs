@@ -155,6 +155,14 @@ impl World {
         (Program { child, stdout: Reading::new(tokio::io::empty()), stderr: Reading::new(stderr) }, said)
     }
 
+    /// Starts the program for one who does not hear what it says: whatever it says or logs breaks the pipe.
+    pub fn spawn_unheard(&self, arguments: &[&str]) -> Program {
+        let mut child = self.command(arguments).spawn().unwrap();
+        drop(child.stderr.take());
+        let stdout = Reading::new(child.stdout.take().unwrap());
+        Program { child, stdout, stderr: Reading::new(tokio::io::empty()) }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wxpatrol"));
         command.args(arguments).env_clear().envs(self.settings());
