@@ -89,7 +89,13 @@ impl<'a> Call<'a> {
             [] => Err(44002),
             body => serde_json::from_slice(body).map_err(|_| 47001),
         };
-        Self { endpoint, post, bearer: token(query).map(|token| bearer(world, &token)), asked, query, body }
+        Self { endpoint, post, bearer: token(query, endpoint).map(|token| bearer(world, &token)), asked, query, body }
+    }
+
+    /// Whether the call has a person messaged.
+    pub(super) fn messages(&self) -> bool {
+        let asks = || self.asked.as_ref().is_ok_and(|asked| asked.push_tmpl == Some(true));
+        self.endpoint == Endpoint::Wxamplink || self.endpoint == Endpoint::Checkmobile && asks()
     }
 
     /// What the call brought, in one line: the values of its address as they stood there and decoded, and its body.
@@ -117,9 +123,10 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The token that a call brings.
-pub(super) fn token(query: &str) -> Option<Cow<'_, str>> {
-    let named = |key: &str| key == "access_token" || key == "component_access_token";
+/// The token that a call brings. That of a merchant has one name; WeChat's pages do not agree on that of the platform's own.
+pub(super) fn token(query: &str, endpoint: Endpoint) -> Option<Cow<'_, str>> {
+    let platform_s = endpoint.wants() == Wants::Component;
+    let named = |key: &str| key == "access_token" || platform_s && key == "component_access_token";
     let pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.filter(|(key, value)| named(key) && !value.is_empty()).map(|(_, value)| value).last()
 }

@@ -23,20 +23,18 @@ pub(super) fn token(world: &World, asked: &Asked<'_>) -> Result<String, i64> {
     if asked.component_appsecret.as_deref().ok_or(41004)? != world.plan.component_appsecret {
         return Err(40125);
     }
-    if !world.ticket_lives(asked.component_verify_ticket.as_deref().unwrap_or_default()) {
-        return Err(61006);
-    }
+    world.check_ticket(asked.component_verify_ticket.as_deref().unwrap_or_default())?;
     let serial = world.issue(&mut hold(&world.component));
     world.component_fetches.fetch_add(1, Ordering::Relaxed);
     let lifetime = world.plan.token_lifetime.as_secs();
-    let mark = world.mark;
-    Ok(format!(r#"{{"component_access_token":"{mark}-ct-{serial}","expires_in":{lifetime}}}"#))
+    let token = world.component_token(serial);
+    Ok(format!(r#"{{"component_access_token":"{token}","expires_in":{lifetime}}}"#))
 }
 
 pub(super) fn start_push_ticket(world: &World, asked: &Asked<'_>) -> Result<String, i64> {
     check_component(world, asked)?;
     if asked.component_secret.as_deref().ok_or(41004)? != world.plan.component_appsecret {
-        return Err(40125);
+        return Err(40013);
     }
     let errmsg = if world.ticket_pushed.swap(true, Ordering::Relaxed) { "in a normal state" } else { "ok" };
     Ok(format!(r#"{{"errcode":0,"errmsg":"{errmsg}"}}"#))
@@ -159,7 +157,7 @@ pub(super) fn authorizer_list(world: &World, asked: &Asked<'_>) -> Result<String
         write!(
             body,
             r#"{comma}{{"authorizer_appid":{appid},"refresh_token":"{refresh_token}","auth_time":{}}}"#,
-            traits.auth_time(),
+            merchant.authorized_at.unwrap_or_else(|| traits.auth_time()),
         )
         .expect("writing to a string cannot fail");
     }

@@ -17,8 +17,9 @@ use super::paging::ListChange;
 use super::platforms::Platforms;
 use super::push::{Push, ReceiverUrl};
 use super::quota::ScriptedQuota;
+use super::refusal::WorldError;
 use super::wire;
-use super::world::{World, WorldError};
+use super::world::World;
 
 /// Why a control call was refused, said in the answer.
 enum Refusal {
@@ -34,62 +35,73 @@ impl From<WorldError> for Refusal {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Of {
     appid: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Range {
     offset: usize,
     count: usize,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Switch {
     on: bool,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MerchantSwitch {
     appid: String,
     on: bool,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Pages {
     pages: Vec<Vec<ListChange>>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Seconds {
     seconds: f64,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Sets {
     appid: String,
     sets: Vec<u16>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Status {
     appid: String,
     status: u8,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CallbackOf {
     appid: String,
     data: Option<Value>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Limit {
     endpoint: Endpoint,
     per_second: Option<u32>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct QuotaOf {
     appid: String,
     endpoint: Endpoint,
@@ -97,12 +109,14 @@ struct QuotaOf {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Pair {
     official_account: String,
     mini_program: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PairMode {
     official_account: String,
     mini_program: String,
@@ -117,7 +131,12 @@ pub(super) async fn respond(platforms: &Platforms, method: &Method, path: &str, 
     };
     let (status, value) = match answer {
         Ok(value) => (StatusCode::OK, value),
-        Err(Refusal::NoSuchPath) => (StatusCode::NOT_FOUND, json!({"error": "no such control path"})),
+        Err(Refusal::NoSuchPath) => {
+            let other = if *method == Method::GET { Method::POST } else { Method::GET };
+            let error =
+                format!("no such control path for {method}; README lists them, and {other} may be what was meant");
+            (StatusCode::NOT_FOUND, json!({"error": error}))
+        }
         Err(Refusal::Malformed(reason)) => (StatusCode::BAD_REQUEST, json!({"error": reason})),
         Err(Refusal::World(error)) => (StatusCode::UNPROCESSABLE_ENTITY, json!({"error": error.to_string()})),
     };
@@ -152,7 +171,14 @@ fn read(platforms: &Platforms, world: &World, path: &str, query: &str) -> Result
     };
     let number = |name: &str, default: f64| match parameter(name) {
         None => Ok(default),
-        Some(text) => text.parse().map_err(|_| Refusal::Malformed(format!("{name} is no number"))),
+        Some(text) => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+            _ => Err(Refusal::Malformed(format!("{name} is no number, or below zero"))),
+        },
+    };
+    let whole = |name: &str, default: usize| match parameter(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| Refusal::Malformed(format!("{name} is no whole number"))),
     };
     let endpoint = || {
         parameter("endpoint")
@@ -163,10 +189,7 @@ fn read(platforms: &Platforms, world: &World, path: &str, query: &str) -> Result
         "platforms" => Ok(platforms.all().map(|world| listed(world)).collect()),
         "readout" => shown(world.readout()),
         "plan" => shown(world.plan()),
-        "merchants" => {
-            let (offset, count) = (number("offset", 0.0)?, number("count", 1000.0)?);
-            shown(world.merchants_from(offset as usize, count as usize))
-        }
+        "merchants" => shown(world.merchants_from(whole("offset", 0)?, whole("count", 1000)?)),
         "merchant" => shown(world.merchant_card(&parameter("appid").unwrap_or_default())?),
         "counts" => shown(world.counts(endpoint()?)),
         "arrivals" => shown(world.arrivals(endpoint()?)),
@@ -178,7 +201,7 @@ fn read(platforms: &Platforms, world: &World, path: &str, query: &str) -> Result
         "answered_well" => shown(world.answered_well(endpoint()?)),
         "asks" => shown(world.asks()),
         "invitations" => shown(world.invitations()),
-        "links" => shown(world.links(&parameter("appid").unwrap_or_default())),
+        "links" => shown(world.links(&parameter("appid").unwrap_or_default())?),
         "refreshes" => shown(world.refreshes()),
         "pushes" => shown(world.pushes()),
         "elsewhere" => {

@@ -52,6 +52,7 @@ struct Door {
     steps: Vec<u32>,
     kept: usize,
     last_at: u64,
+    /// Of those kept.
     refused: u64,
 }
 
@@ -86,13 +87,14 @@ impl Gauge {
         let mut door = hold(&self.door);
         // Read under the lock, so that the times kept never go backwards.
         let now = micros(start.elapsed());
-        if door.keep && door.kept < self.kept_max {
+        let kept = door.keep && door.kept < self.kept_max;
+        if kept {
             door.keep_arrival(now);
         } else {
             self.not_kept.fetch_add(1, Ordering::Relaxed);
         }
         let admitted = door.admit(now);
-        door.refused += u64::from(!admitted);
+        door.refused += u64::from(kept && !admitted);
         admitted
     }
 

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::gauge::hold;
-use super::world::{World, WorldError};
+use super::refusal::WorldError;
+use super::world::World;
 
 /// A merchant's access token, issued without a refresh.
 #[derive(Clone, Serialize)]
@@ -29,7 +30,11 @@ impl World {
     /// live.
     pub fn issue_component_token(&self) -> (String, u64) {
         let serial = self.issue(&mut hold(&self.component));
-        (format!("sim-ct-{serial}"), self.plan.token_lifetime.as_secs())
+        (self.component_token(serial), self.plan.token_lifetime.as_secs())
+    }
+
+    pub(super) fn component_token(&self, serial: u32) -> String {
+        format!("{}-ct-{serial}", self.mark)
     }
 
     /// Issues access tokens to `count` merchants from `offset` on, in the order of [`World::merchants`]; fewer when there are

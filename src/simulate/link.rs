@@ -85,6 +85,13 @@ impl Links {
         if mode == LinkMode::AlreadyLinked {
             self.listed.insert(mini_program, Link { status: 1, polls: 0, mode });
         } else if let Some(link) = self.listed.get_mut(&mini_program) {
+            match mode {
+                LinkMode::AtOnce => link.status = 1,
+                LinkMode::Status(number) => link.status = number,
+                // About invitations that are still to come.
+                LinkMode::Answers(_) => return,
+                _ => {}
+            }
             link.mode = mode;
         }
     }
@@ -120,10 +127,11 @@ impl Links {
         Invited::Sent
     }
 
-    /// One administrator agrees: 12 to 2, 2 to 1. False: nothing is pending.
+    /// One administrator agrees: 12 to 2 (to 1 where no confirmation is asked for), 2 to 1. False: nothing is pending.
     pub(super) fn approve(&mut self, mini_program: u32) -> bool {
         let Some(link) = self.listed.get_mut(&mini_program) else { return false };
         match link.status {
+            12 if link.mode == LinkMode::NoConfirmation => link.status = 1,
             12 => link.status = 2,
             2 => link.status = 1,
             _ => return false,
@@ -152,7 +160,10 @@ impl Links {
                     (12, LinkMode::OfficialAccountRefuses) => (official_account_agrees, None),
                     (12, LinkMode::Approved | LinkMode::MiniProgramRefuses) => (official_account_agrees, Some(2)),
                     (2, LinkMode::MiniProgramRefuses) => (mini_program_agrees, Some(3)),
-                    (2, LinkMode::Approved) => (mini_program_agrees, Some(1)),
+                    // Whoever would have refused at 12, or would not have been asked, was approved past that by hand.
+                    (2, LinkMode::Approved | LinkMode::OfficialAccountRefuses | LinkMode::NoConfirmation) => {
+                        (mini_program_agrees, Some(1))
+                    }
                     _ => break,
                 };
                 if link.polls < patience {

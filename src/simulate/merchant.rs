@@ -60,6 +60,11 @@ pub(super) enum Stale {
 }
 
 impl Numbered {
+    /// What was issued so far lives no longer.
+    pub(super) fn void(&mut self) {
+        (self.expires_at, self.previous_expires_at) = (0, 0);
+    }
+
     /// The number of the next token, which is valid from now on; the previous one keeps at most `overlap`.
     pub(super) fn issue(&mut self, now: u64, lifetime: u64, overlap: u64, epoch: u32) -> u32 {
         let overlapping = if self.epoch == epoch { now.saturating_add(overlap) } else { 0 };
@@ -89,6 +94,8 @@ impl Numbered {
 pub(super) struct Merchant {
     pub access: Numbered,
     pub refresh_serial: u32,
+    /// When it authorized last, in seconds since 1970; `None`: as the plan has it.
+    pub authorized_at: Option<i64>,
     pub refresh_previous_until: u64,
     pub refresh_hidden: bool,
     pub refreshes: u32,
@@ -106,8 +113,9 @@ pub(super) struct Merchant {
     pub callback_calls: u32,
     pub callback: Option<Box<Callback>>,
     pub asks: Vec<u64>,
-    /// Bits of the endpoints that answered at least once, and of those that answered well.
+    /// Bits of the endpoints that were called under quirks, those of calls that message somebody, and those that answered well.
     pub called: u16,
+    pub called_to_message: u16,
     pub answered_well: u16,
     pub links: Option<Box<Links>>,
 }
@@ -193,8 +201,8 @@ impl Traits<'_> {
         }
     }
 
-    pub(super) fn auth_time(&self) -> u64 {
-        1_700_000_000 + u64::from(self.place)
+    pub(super) fn auth_time(&self) -> i64 {
+        1_700_000_000 + i64::from(self.place)
     }
 
     pub(super) fn refresh_token(&self, serial: u32) -> String {
@@ -212,6 +220,14 @@ impl Merchant {
             phone_bound: plan.kind(place) == Kind::OfficialAccount || plan.phone_bound_at_start(place),
             ..Self::default()
         }
+    }
+
+    /// It authorizes (again), or changes what it grants: a new refresh token, and the one before is void at once.
+    pub(super) fn authorizes(&mut self, unix_now: i64) {
+        self.withdrawn = false;
+        self.refresh_serial += 1;
+        self.refresh_previous_until = 0;
+        self.authorized_at = Some(unix_now);
     }
 
     pub(super) fn permission_sets<'a>(&'a self, traits: &Traits<'_>) -> &'a [u16] {

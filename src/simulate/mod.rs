@@ -27,11 +27,11 @@
 //! | `GET invitations` | | every invitation sent, with its time |
 //! | `GET links` | `appid` of an official account | status by mini program; does not count as a poll |
 //! | `GET refreshes` | | refreshes by appid |
-//! | `GET pushes` | | what pushes to the event URL were answered |
+//! | `GET pushes` | | what the last ten thousand pushes to the event URL were answered |
 //! | `GET elsewhere` | | where the `redirect` oddity points; counts who follows |
 //! | `POST script` | `{"oddity": "reset", "appid", "endpoint", "calls", "unheard"}` | the next calls that match meet the oddity |
 //! | `POST clear_script` | | takes all rules back |
-//! | `POST advance` | `{"seconds": 3600}` | shifts the simulated clock |
+//! | `POST advance` | `{"seconds": 3600}` | shifts the simulated clock; limits and the dates of pushes go by the real one |
 //! | `POST expire_all_tokens` | | every token answers 42001 |
 //! | `POST token_overlap` | `{"seconds": 0}` | how long a replaced token lives on |
 //! | `POST issue_live_token` | `{"appid"}` | an access token without a refresh |
@@ -83,6 +83,7 @@ mod platforms;
 mod push;
 mod quota;
 mod readout;
+mod refusal;
 pub mod sealing;
 mod spoil;
 #[cfg(test)]
@@ -111,7 +112,8 @@ pub use plan::{Kind, Plan};
 pub use push::{Fault, Push, Pushed, ReceiverUrl};
 pub use quota::ScriptedQuota;
 pub use readout::Readout;
-pub use world::{World, WorldError};
+pub use refusal::WorldError;
+pub use world::World;
 
 use platforms::Platforms;
 

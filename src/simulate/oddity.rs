@@ -79,11 +79,13 @@ impl Oddity {
     }
 
     /// The oddity that a merchant has by its nature under [`Plan::quirks`]. `first` is the merchant's first call of
-    /// this endpoint: what heals by itself is seen only then.
-    pub(super) fn by_nature(plan: &Plan, place: u32, endpoint: Endpoint, first: bool) -> Option<Self> {
-        let drawn = plan.draw(place, 0x0dd + endpoint as u64) % 1000;
+    /// this endpoint, those that message somebody apart from the others: what heals by itself is seen only then. Calls that message
+    /// somebody meet nothing else.
+    pub(super) fn by_nature(plan: &Plan, place: u32, endpoint: Endpoint, messages: bool, first: bool) -> Option<Self> {
+        let salt = if messages { 0x1dd } else { 0x0dd };
+        let drawn = plan.draw(place, salt + endpoint as u64) % 1000;
         match (endpoint, drawn) {
-            (Endpoint::Wxamplink, _) => None,
+            (_, 0..=24 | 40..) if messages => None,
             (_, 0..=4) => Some(Self::ErrcodeAsString),
             (_, 5..=9) => Some(Self::MissingErrcode),
             (_, 10..=14) => Some(Self::ExtraFields),
@@ -179,9 +181,6 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn write(&self, place: Option<u32>, rule: &Rule) {
-        if rule.calls == Some(0) {
-            return;
-        }
         let mut lines = self.lines.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let line = Line { oddity: rule.oddity, unheard: rule.unheard, left: rule.calls };
         lines.entry((place, rule.endpoint)).or_default().push_back(line);
@@ -189,7 +188,9 @@ impl Script {
     }
 
     pub(super) fn clear(&self) {
-        self.lines.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        // Under the lock to the end: a rule that is written meanwhile would never be looked for.
+        let mut lines = self.lines.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lines.clear();
         self.written.store(false, Ordering::Release);
     }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::gauge::hold;
-use super::world::{World, WorldError};
+use super::refusal::WorldError;
+use super::world::World;
 
 /// What happens to a merchant when a page has been answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use super::gauge::hold;
-use super::push::{Fault, Happened};
+use super::push::{CODE_LIVES, Fault, Happened};
 use super::sealing;
 use super::world::World;
 
@@ -70,7 +70,7 @@ impl World {
         if fault == Some(Fault::BadBase64) {
             encrypt.insert(7, '~');
         }
-        let at = self.unix_now() - if fault == Some(Fault::StaleTimestamp) { 7_200 } else { 0 };
+        let at = self.push_now() - if fault == Some(Fault::StaleTimestamp) { 7_200 } else { 0 };
         let (timestamp, nonce) = (at.to_string(), (self.plan.draw(number, 13) % 2_000_000_000).to_string());
         let token = if fault == Some(Fault::ForgedSignature) { "nobody-s-token" } else { &self.plan.event_token };
         let signed = sealing::signature(token, &timestamp, &nonce, &encrypt);
@@ -102,7 +102,10 @@ impl World {
             "authorized" | "updateauthorized" => fields.extend([
                 merchant,
                 ("AuthorizationCode", happened.secret.clone()),
-                ("AuthorizationCodeExpiredTime", (happened.created_at + 3_600).to_string()),
+                (
+                    "AuthorizationCodeExpiredTime",
+                    happened.created_at.saturating_add(CODE_LIVES.as_secs() as i64).to_string(),
+                ),
                 ("PreAuthCode", "preauthcode@@@sim-fake".to_owned()),
             ]),
             _ => fields.push(merchant),

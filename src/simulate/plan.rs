@@ -67,6 +67,9 @@ pub struct Plan {
     pub throttle_asks: bool,
     /// Each refresh issues a new refresh token; the previous one then works for `token_overlap`.
     pub rotate_refresh_tokens: bool,
+    /// Pushes are signed and dated by the real clock, whatever the simulated one was shifted by: for a receiver whose clock nobody
+    /// shifts with it.
+    pub pushes_by_real_clock: bool,
     /// Keep the arrival time of every call (4 bytes each).
     pub record_arrivals: bool,
     /// At most this many arrival times are kept for each endpoint; later calls are only counted.
@@ -94,6 +97,7 @@ impl Default for Plan {
             quirks: false,
             throttle_asks: false,
             rotate_refresh_tokens: false,
+            pushes_by_real_clock: false,
             record_arrivals: true,
             arrivals_max: 20_000_000,
         }
@@ -139,6 +143,10 @@ impl Plan {
             let names = Endpoint::ALL.map(Endpoint::name).join(" ");
             let message = format!("limit for the unknown endpoint {name}; known are: {names}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        // It is told in whole seconds, and one that lives for none can not be used.
+        if self.token_lifetime < Duration::from_secs(1) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a token lives for a second at least"));
         }
         if self.mini_programs.checked_add(self.official_accounts).is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the plan has more merchants than 32 bits count"));

@@ -48,7 +48,7 @@ impl Platforms {
             return (&self.first, body);
         }
         if endpoint.wants() != Wants::Nothing {
-            let token = answer::token(query);
+            let token = answer::token(query, endpoint);
             let mark = token.as_deref().and_then(Mark::read).map_or(Mark::default(), |(mark, _)| mark);
             return (self.all().find(|world| world.mark == mark).unwrap_or(&self.first), body);
         }

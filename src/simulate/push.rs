@@ -1,6 +1,7 @@
 //! What WeChat tells the platform's event URL: tickets and events, sealed or as plain JSON, on its own account or as a
 //! test scripts them, faults included.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +12,15 @@ use url::Url;
 
 use super::gauge::{hold, micros};
 use super::parcel::Parcel;
-use super::world::{World, WorldError};
+use super::refusal::WorldError;
+use super::world::World;
 
 /// WeChat pushes a ticket this often.
 const TICKETS_EVERY: Duration = Duration::from_secs(600);
 /// A pushed ticket is good for so long.
 const TICKET_LIVES: Duration = Duration::from_secs(12 * 3600);
 /// An authorization code is good for so long.
-const CODE_LIVES: Duration = Duration::from_secs(3600);
+pub(super) const CODE_LIVES: Duration = Duration::from_secs(3600);
 /// The longest wait for an answer, as WeChat waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An event that is not answered well is told again so often, a little later each time.
@@ -117,12 +119,14 @@ impl Pushed {
 #[derive(Default)]
 pub(super) struct Pushes {
     receiver: Option<Receiver>,
+    /// Somebody stopped the tickets once: only `api_start_push_ticket` has them pushed again.
+    stopped: bool,
     /// When each ticket was issued; its place is its number.
     tickets: Vec<u64>,
     last_ticket_at: Option<u64>,
     outbox: Vec<Happened>,
     last: Option<Parcel>,
-    answers: Vec<Pushed>,
+    answers: VecDeque<Pushed>,
     pub nonces: u32,
 }
 
@@ -157,20 +161,25 @@ impl World {
         if url.as_ref().is_some_and(|url| url.scheme() != "http" || url.host_str().is_none()) {
             return Err(WorldError::BadUrl);
         }
-        self.ticket_pushed.store(url.is_some(), Ordering::Relaxed);
-        hold(&self.pushes).receiver = url.map(|url| Receiver { url, plain_json, automatic });
+        let mut pushes = hold(&self.pushes);
+        // Where it listens now is no reason to push again what was stopped.
+        if pushes.receiver.is_none() && url.is_some() && !pushes.stopped {
+            self.ticket_pushed.store(true, Ordering::Relaxed);
+        }
+        pushes.receiver = url.map(|url| Receiver { url, plain_json, automatic });
         Ok(())
     }
 
     /// WeChat stops pushing tickets, until `api_start_push_ticket`.
     pub fn stop_tickets(&self) {
+        hold(&self.pushes).stopped = true;
         self.ticket_pushed.store(false, Ordering::Relaxed);
     }
 
-    /// What pushes were answered so far, in order.
+    /// What the last ten thousand pushes were answered, in order.
     #[must_use]
     pub fn pushes(&self) -> Vec<Pushed> {
-        hold(&self.pushes).answers.clone()
+        hold(&self.pushes).answers.iter().cloned().collect()
     }
 
     /// The newest ticket; the plan's as long as none was pushed.
@@ -184,15 +193,16 @@ impl World {
         format!("{}@{number}", self.plan.verify_ticket)
     }
 
-    /// Whether `api_component_token` takes a ticket: the plan's always, a pushed one for twelve hours.
-    pub(super) fn ticket_lives(&self, ticket: &str) -> bool {
+    /// Whether `api_component_token` takes a ticket: the plan's always, a pushed one for twelve hours. The errcode otherwise.
+    pub(super) fn check_ticket(&self, ticket: &str) -> Result<(), i64> {
         if ticket == self.plan.verify_ticket {
-            return true;
+            return Ok(());
         }
         let number =
             ticket.strip_prefix(&self.plan.verify_ticket).and_then(|rest| rest.strip_prefix('@')?.parse().ok());
         let issued_at = number.and_then(|number: usize| hold(&self.pushes).tickets.get(number).copied());
-        issued_at.is_some_and(|at| self.now() < at.saturating_add(micros(TICKET_LIVES)))
+        let issued_at = issued_at.ok_or(61006)?;
+        if self.now() < issued_at.saturating_add(micros(TICKET_LIVES)) { Ok(()) } else { Err(61005) }
     }
 
     fn issue_ticket(&self) -> String {
@@ -220,7 +230,7 @@ impl World {
         let happened = Happened {
             info_type: info_type.to_owned(),
             appid: Some(self.plan.appid(place)),
-            created_at: self.unix_now(),
+            created_at: self.push_now(),
             secret,
         };
         hold(&self.pushes).outbox.push(happened);
@@ -234,10 +244,10 @@ impl World {
     pub fn update_authorization(&self, appid: &str, sets: &[u16]) -> Result<(), WorldError> {
         let place = self.place(appid)?;
         {
+            let now = self.unix_now();
             let mut merchant = self.merchant(place);
             merchant.permission_sets = Some(sets.into());
-            merchant.refresh_serial += 1;
-            merchant.refresh_previous_until = 0;
+            merchant.authorizes(now);
         }
         self.tell("updateauthorized", place);
         Ok(())
@@ -265,6 +275,12 @@ impl World {
         if push.fault == Some(Fault::Replayed) {
             return hold(&self.pushes).last.clone().ok_or(WorldError::NothingToReplay);
         }
+        if push.info_type.is_empty() {
+            return Err(WorldError::NothingToTell);
+        }
+        if plain_json && push.fault.is_some_and(|fault| fault != Fault::MissingField) {
+            return Err(WorldError::NotSealed);
+        }
         let place = push.appid.as_deref().map(|appid| self.place(appid)).transpose()?;
         let secret = match (&push.secret, push.info_type.as_str(), place) {
             (Some(secret), _, _) => secret.clone(),
@@ -275,7 +291,7 @@ impl World {
         let happened = Happened {
             info_type: push.info_type.clone(),
             appid: push.appid.clone(),
-            created_at: push.created_at.unwrap_or_else(|| self.unix_now() - push.seconds_ago),
+            created_at: push.created_at.unwrap_or_else(|| self.push_now().saturating_sub(push.seconds_ago)),
             secret,
         };
         Ok(self.wrapped(&happened, plain_json, push.fault))
@@ -289,9 +305,10 @@ impl World {
         let (status, answer) = answered.unwrap_or_else(|error| (0, error.to_string()));
         let pushed = Pushed { info_type: parcel.info_type.clone(), appid: parcel.appid.clone(), status, answer };
         let mut pushes = hold(&self.pushes);
-        if pushes.answers.len() < REMEMBERED {
-            pushes.answers.push(pushed.clone());
+        if pushes.answers.len() >= REMEMBERED {
+            pushes.answers.pop_front();
         }
+        pushes.answers.push_back(pushed.clone());
         pushes.last = Some(parcel);
         pushed
     }
@@ -311,7 +328,7 @@ pub(super) async fn keep_telling(world: Arc<World>) {
         };
         let Some(receiver) = receiver.filter(|receiver| receiver.automatic) else { continue };
         for happened in outbox {
-            tokio::spawn(tell_until_taken(Arc::clone(&world), receiver.clone(), happened));
+            tokio::spawn(tell_until_taken(Arc::clone(&world), happened));
         }
         let now = world.now();
         let due = {
@@ -333,8 +350,11 @@ pub(super) async fn keep_telling(world: Arc<World>) {
     }
 }
 
-async fn tell_until_taken(world: Arc<World>, receiver: Receiver, happened: Happened) {
+async fn tell_until_taken(world: Arc<World>, happened: Happened) {
     for turn in 0..TRIES {
+        // It may listen elsewhere by now, or nowhere.
+        let receiver = hold(&world.pushes).receiver.clone();
+        let Some(receiver) = receiver.filter(|receiver| receiver.automatic) else { return };
         let parcel = world.wrapped(&happened, receiver.plain_json, None);
         if world.deliver(&receiver, parcel).await.taken() {
             return;

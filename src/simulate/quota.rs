@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::endpoint::Endpoint;
 use super::gauge::hold;
-use super::world::{World, WorldError};
+use super::refusal::WorldError;
+use super::world::World;
 
 /// The figures of one merchant's endpoint; what is absent is left out of the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

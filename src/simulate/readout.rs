@@ -11,6 +11,7 @@ use super::gauge::{self, EndpointCounts, hold};
 use super::link::{Ask, Invitation};
 use super::merchant::MerchantCard;
 use super::plan::Kind;
+use super::refusal::WorldError;
 use super::world::World;
 
 /// The summary under `GET /_sim/readout`.
@@ -108,19 +109,20 @@ impl World {
         hold(&self.invitations).clone()
     }
 
-    /// Status numbers of an official account's listed pairs, by mini program, without counting as a poll; empty when
-    /// there is no such official account.
-    #[must_use]
-    pub fn links(&self, official_account: &str) -> BTreeMap<String, u32> {
-        let place = self.plan.place(official_account).filter(|place| self.plan.kind(*place) == Kind::OfficialAccount);
-        let Some(place) = place else { return BTreeMap::new() };
+    /// Status numbers of an official account's listed pairs, by mini program, without counting as a poll.
+    ///
+    /// # Errors
+    /// When there is no such official account.
+    pub fn links(&self, official_account: &str) -> Result<BTreeMap<String, u32>, WorldError> {
+        let place = self.place_of(official_account, Kind::OfficialAccount)?;
         let merchant = self.merchant(place);
-        merchant
+        let links = merchant
             .links
             .iter()
             .flat_map(|links| links.statuses())
             .map(|(mini_program, status)| (self.plan.appid(mini_program), status))
-            .collect()
+            .collect();
+        Ok(links)
     }
 
     /// How often each merchant's access token was refreshed; those with none are left out.

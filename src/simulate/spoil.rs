@@ -79,7 +79,7 @@ fn errmsg(errcode: i64) -> &'static str {
 }
 
 /// `errcode` is that of `body`; an error is not made to look like a success by leaving its code out.
-pub(super) fn spoil(oddity: Oddity, errcode: i64, body: String) -> Spoilt {
+pub(super) fn spoil(component_appid: &str, oddity: Oddity, errcode: i64, body: String) -> Spoilt {
     let response = match oddity {
         Oddity::Errcode(_) | Oddity::Echo(_) | Oddity::DelayMs(_) => json(body),
         Oddity::Reset => return Spoilt::Cut,
@@ -124,12 +124,18 @@ pub(super) fn spoil(oddity: Oddity, errcode: i64, body: String) -> Spoilt {
         Oddity::Redirect => {
             let mut response = html(String::new());
             *response.status_mut() = StatusCode::FOUND;
-            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/_sim/elsewhere"));
+            response.headers_mut().insert(header::LOCATION, elsewhere(component_appid));
             response
         }
         Oddity::WrongContentType => html(body),
     };
     Spoilt::Response(response)
+}
+
+/// Where redirects point to: the path that counts who follows, for the platform whose call it was.
+fn elsewhere(component_appid: &str) -> HeaderValue {
+    let path = format!("/_sim/elsewhere?platform={component_appid}");
+    HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/_sim/elsewhere"))
 }
 
 fn html(body: String) -> Response {

@@ -194,6 +194,25 @@ async fn every_control_path_of_the_table_answers() {
     assert_eq!(caller.invite(0, 0).await, 89407);
     let unknown = caller.post("/_sim/bind_phone", &json!({"appid": oa(0)})).await;
     assert_eq!(unknown["error"], format!("{} is of the wrong kind for this", oa(0)));
+    for (path, body, word) in [
+        ("limit", json!({"endpoint": "checkmobile", "per_secnd": 5}), "per_secnd"),
+        ("callback", json!({"appid": mp(0), "dat": {}}), "dat"),
+        ("script", json!({"oddity": "reset", "calls": 0}), "at least one"),
+        ("script", json!({"oddity": {"http_status": 99}}), "between 200 and 599"),
+        ("account_status", json!({"appid": mp(0), "status": 200}), "1, 14, 16, 18 or 19"),
+        ("push", json!({}), "the platform listens"),
+    ] {
+        let refused = caller.post(&format!("/_sim/{path}"), &body).await;
+        assert!(refused["error"].as_str().is_some_and(|error| error.contains(word)), "{path}: {refused}");
+    }
+    for (path, status) in [
+        ("links?appid=wxnobody", 422),
+        ("merchants?offset=-5", 400),
+        ("worst_window?endpoint=checkmobile&seconds=NaN", 400),
+        ("advance", 404),
+    ] {
+        assert_eq!(caller.get(&format!("/_sim/{path}")).await.0, status, "{path}");
+    }
 }
 
 #[tokio::test]

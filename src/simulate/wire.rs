@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::answer::{Call, answer};
 use super::control;
 use super::endpoint::Endpoint;
+use super::gauge::Gauge;
 use super::oddity::Oddity;
 use super::platforms::Platforms;
 use super::spoil::{Spoilt, echo_body, error_body, spoil};
@@ -160,9 +161,11 @@ pub(super) async fn respond(
     let spoilt = if admitted { heed(world, &call) } else { Answered::plain(45011, error_body(world, 45011)) };
 
     let latency = Duration::from_micros(world.latency_micros.load(Ordering::Relaxed)) + spoilt.delay;
+    let mut waiting = Abandoned(Some(world.gauge(endpoint)));
     if !latency.is_zero() && stopped_within(world, latency).await {
         return scissors.cut();
     }
+    waiting.0 = None;
     match (spoilt.errcode, spoilt.subject) {
         (Some(errcode), subject) => {
             world.gauge(endpoint).answered(errcode);
@@ -178,6 +181,17 @@ pub(super) async fn respond(
         Spoilt::Never => {
             world.stopping.cancelled().await;
             scissors.cut()
+        }
+    }
+}
+
+/// A call whose caller goes away before its answer is counted as one without a readable answer.
+struct Abandoned<'a>(Option<&'a Gauge>);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(gauge) = self.0 {
+            gauge.unreadable();
         }
     }
 }
@@ -202,7 +216,7 @@ fn heed(world: &World, call: &Call<'_>) -> Answered {
     let subject = call.subject(world);
     let (oddity, unheard) = match world.script.next(subject, call.endpoint) {
         Some((oddity, unheard)) => (Some(oddity), unheard),
-        None => (by_nature(world, call.endpoint, subject), false),
+        None => (by_nature(world, call, subject), false),
     };
     let ordinary = match oddity {
         Some(Oddity::Errcode(errcode) | Oddity::Echo(errcode)) => Err(errcode),
@@ -226,18 +240,25 @@ fn heed(world: &World, call: &Call<'_>) -> Answered {
         Oddity::DelayMs(ms) => Duration::from_millis(ms),
         _ => Duration::ZERO,
     };
-    Answered { errcode: readable.then_some(errcode), subject, delay, answer: spoil(oddity, errcode, body) }
+    Answered {
+        errcode: readable.then_some(errcode),
+        subject,
+        delay,
+        answer: spoil(&world.plan.component_appid, oddity, errcode, body),
+    }
 }
 
-fn by_nature(world: &World, endpoint: Endpoint, subject: Option<u32>) -> Option<Oddity> {
+fn by_nature(world: &World, call: &Call<'_>, subject: Option<u32>) -> Option<Oddity> {
     let place = subject.filter(|_| world.plan.quirks)?;
+    let messages = call.messages();
     let first = {
         let mut merchant = world.merchant(place);
-        let first = merchant.called & endpoint.bit() == 0;
-        merchant.called |= endpoint.bit();
+        let called = if messages { &mut merchant.called_to_message } else { &mut merchant.called };
+        let first = *called & call.endpoint.bit() == 0;
+        *called |= call.endpoint.bit();
         first
     };
-    Oddity::by_nature(&world.plan, place, endpoint, first)
+    Oddity::by_nature(&world.plan, place, call.endpoint, messages, first)
 }
 
 /// True: the server is stopping, do not answer.

@@ -16,35 +16,13 @@ use super::endpoint::Endpoint;
 use super::gauge::{Gauge, hold, micros};
 use super::link::{Invitation, LinkMode, Links};
 use super::merchant::{Callback, Mark, Merchant, MerchantCard, Numbered, Traits};
-use super::oddity::{Rule, Script};
+use super::oddity::{Oddity, Rule, Script};
 use super::paging::Paging;
 use super::plan::{Kind, Plan};
 use super::push::Pushes;
+use super::refusal::WorldError;
 
-/// Why the world could not be changed or read as asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WorldError {
-    /// No merchant of the plan has this appid.
-    #[error("{0} is no merchant of this simulation")]
-    UnknownMerchant(String),
-    /// No platform of the simulation has this appid.
-    #[error("{0} is no platform of this simulation")]
-    UnknownPlatform(String),
-    /// The merchant is of the other kind.
-    #[error("{0} is of the wrong kind for this")]
-    WrongKind(String),
-    /// Pushes go to plain HTTP with a host.
-    #[error("the receiver's URL must begin with http:// and name a host")]
-    BadUrl,
-    /// Nobody has said where the platform listens.
-    #[error("nobody has said where the platform listens: set the receiver first")]
-    NoReceiver,
-    /// There was no push yet.
-    #[error("nothing was pushed yet that could be pushed again")]
-    NothingToReplay,
-}
-
-/// Scripting and read-out of one platform of a running simulation. Everything here is reachable over HTTP as well, see the module's table.
+/// Scripting and read-out of one platform of a running simulation, most of it over HTTP as well: see the module's table.
 pub struct World {
     pub(super) plan: Plan,
     pub(super) mark: Mark,
@@ -130,6 +108,15 @@ impl World {
         i64::try_from(self.start_unix.saturating_add(self.now()) / 1_000_000).unwrap_or(i64::MAX)
     }
 
+    /// What a push says is the time, in seconds since 1970: whoever takes it compares that with a clock of its own.
+    pub(super) fn push_now(&self) -> i64 {
+        if self.plan.pushes_by_real_clock {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            return i64::try_from(now).unwrap_or(i64::MAX);
+        }
+        self.unix_now()
+    }
+
     pub(super) fn gauge(&self, endpoint: Endpoint) -> &Gauge {
         &self.gauges[endpoint as usize]
     }
@@ -165,7 +152,7 @@ impl World {
         self.plan.place(appid).ok_or_else(|| WorldError::UnknownMerchant(appid.to_owned()))
     }
 
-    fn place_of(&self, appid: &str, kind: Kind) -> Result<u32, WorldError> {
+    pub(super) fn place_of(&self, appid: &str, kind: Kind) -> Result<u32, WorldError> {
         let place = self.place(appid)?;
         if self.plan.kind(place) == kind { Ok(place) } else { Err(WorldError::WrongKind(appid.to_owned())) }
     }
@@ -177,7 +164,8 @@ impl World {
 
     /// Shifts the simulated clock forward.
     pub fn advance(&self, by: Duration) {
-        self.shift_micros.fetch_add(micros(by), Ordering::Relaxed);
+        let later = |shift: u64| Some(shift.saturating_add(micros(by)));
+        self.shift_micros.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).ok();
     }
 
     /// Every component and authorizer token issued so far answers 42001 (or 40001 if it was replaced) from now on.
@@ -237,9 +225,17 @@ impl World {
     /// Adds a rule to the script.
     ///
     /// # Errors
-    /// When the rule names an unknown merchant.
+    /// When the rule names an unknown merchant, no calls at all, or a status that HTTP does not have.
     pub fn script(&self, rule: Rule) -> Result<(), WorldError> {
         let place = rule.appid.as_deref().map(|appid| self.place(appid)).transpose()?;
+        if rule.calls == Some(0) {
+            return Err(WorldError::BadRule("calls is how many calls meet the oddity: at least one"));
+        }
+        if let Oddity::HttpStatus(status) | Oddity::EchoPage(status) = rule.oddity
+            && !(200..=599).contains(&status)
+        {
+            return Err(WorldError::BadRule("an HTTP status is between 200 and 599"));
+        }
         self.script.write(place, &rule);
         Ok(())
     }
@@ -278,7 +274,11 @@ impl World {
     pub fn withdraw(&self, appid: &str) -> Result<(), WorldError> {
         let place = self.place(appid)?;
         self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).insert(place);
-        self.merchant(place).withdrawn = true;
+        {
+            let mut merchant = self.merchant(place);
+            merchant.withdrawn = true;
+            merchant.access.void();
+        }
         self.tell("unauthorized", place);
         Ok(())
     }
@@ -292,10 +292,8 @@ impl World {
         let place = self.place(appid)?;
         self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).remove(&place);
         {
-            let mut merchant = self.merchant(place);
-            merchant.withdrawn = false;
-            merchant.refresh_serial += 1;
-            merchant.refresh_previous_until = 0;
+            let now = self.unix_now();
+            self.merchant(place).authorizes(now);
         }
         self.tell("authorized", place);
         Ok(())
@@ -309,11 +307,14 @@ impl World {
         self.change(appid, |merchant| merchant.permission_sets = Some(sets.into()))
     }
 
-    /// 1 normal, 14 cancelled, 16 banned, 18 warned, 19 frozen; calls for all but 1 and 18 answer 50002.
+    /// 1 normal, 14 cancelled, 16 banned, 18 warned, 19 frozen; calls for 14, 16 and 19 answer 50002.
     ///
     /// # Errors
-    /// When the merchant is unknown.
+    /// When the merchant or the status is unknown.
     pub fn set_account_status(&self, appid: &str, status: u8) -> Result<(), WorldError> {
+        if !matches!(status, 1 | 14 | 16 | 18 | 19) {
+            return Err(WorldError::BadStatus);
+        }
         self.change(appid, |merchant| merchant.account_status = status)
     }
 

@@ -65,7 +65,7 @@ async fn an_invitation_passes_both_administrators() {
     assert_eq!(caller.invite(0, 1).await, 89015);
     assert_eq!(caller.world.invitations().len(), 1);
     assert!(!caller.world.invitations()[0].notify_users);
-    assert_eq!(caller.world.links(&oa(0)), [(mp(1), 1)].into());
+    assert_eq!(caller.world.links(&oa(0)).unwrap(), [(mp(1), 1)].into());
     assert!(caller.world.unlink(&oa(0), &mp(1)).unwrap());
     assert_eq!(caller.status(0, 1).await, None);
 }
@@ -95,4 +95,49 @@ async fn each_link_mode_decides_its_own_way() {
     assert_eq!(code(&caller.account(path, &oa(1), target(mp(20))).await), 40013);
     assert_eq!(code(&caller.account(path, &oa(1), target(oa(2))).await), -1);
     assert_eq!(code(&caller.account(path, &oa(1), json!({"appid": mp(1)})).await), 40097);
+}
+
+#[tokio::test]
+async fn approvals_by_hand_lead_on_in_every_mode() {
+    let caller = Caller::new().await;
+    for (n, mode, approved, seen) in [
+        (1, LinkMode::NoConfirmation, 1, [Some(1), Some(1)]),
+        (2, LinkMode::OfficialAccountRefuses, 2, [Some(2), Some(1)]),
+        (3, LinkMode::MiniProgramRefuses, 2, [Some(2), Some(3)]),
+    ] {
+        caller.world.link_mode(&oa(1), &mp(n), mode).unwrap();
+        assert_eq!(caller.invite(1, n).await, 0);
+        assert!(caller.world.approve(&oa(1), &mp(n)).unwrap());
+        assert_eq!(caller.world.links(&oa(1)).unwrap()[&mp(n)], approved, "{mode:?}");
+        assert_eq!(caller.statuses(1, n, 2).await, seen, "{mode:?}");
+    }
+    // What is decided otherwise while an invitation is out holds for it.
+    assert_eq!(caller.invite(1, 4).await, 0);
+    caller.world.link_mode(&oa(1), &mp(4), LinkMode::AtOnce).unwrap();
+    assert_eq!(caller.status(1, 4).await, Some(1));
+}
+
+#[tokio::test]
+async fn a_merchant_s_token_has_one_name_and_dies_when_it_withdraws() {
+    let caller = Caller::new().await;
+    let token = caller.live(&mp(1));
+    let body = json!({"push_tmpl": false});
+    let call = async |name: &str| code(&caller.post(&format!("/tcb/checkmobile?{name}={token}"), &body).await);
+    assert_eq!((call("component_access_token").await, call("access_token").await), (41001, 0));
+    caller.world.withdraw(&mp(1)).unwrap();
+    assert_eq!(call("access_token").await, 61003);
+    caller.world.authorize(&mp(1)).unwrap();
+    assert_eq!(call("access_token").await, 42001);
+}
+
+#[tokio::test]
+async fn the_list_says_when_a_merchant_authorized_last() {
+    let caller = Caller::new().await;
+    let listed = async || {
+        let list = caller.component("api_get_authorizer_list", json!({"offset": 1, "count": 1})).await;
+        list["list"][0]["auth_time"].as_i64().unwrap()
+    };
+    let first = listed().await;
+    caller.world.update_authorization(&mp(1), &[49]).unwrap();
+    assert!(listed().await > first);
 }

@@ -119,11 +119,18 @@ async fn the_narrower_rule_comes_first_and_rules_are_used_up_in_order() {
 async fn quirks_are_few_deterministic_and_never_more_than_answers() {
     let plan = Plan { quirks: true, mini_programs: 2000, ..Plan::default() };
     let odd = |plan: &Plan| -> Vec<u32> {
-        (0..2000).filter(|n| Oddity::by_nature(plan, *n, Endpoint::Checkmobile, true).is_some()).collect()
+        (0..2000).filter(|n| Oddity::by_nature(plan, *n, Endpoint::Checkmobile, false, true).is_some()).collect()
     };
     assert_eq!(odd(&plan), odd(&plan.clone()));
     assert!((20..200).contains(&odd(&plan).len()));
-    let caller = Caller::with(plan).await;
+    // Calls that message somebody meet only what leaves open whether they did, and only once.
+    let plan_of = &plan;
+    let messaged =
+        |first| (0..2000).filter_map(move |n| Oddity::by_nature(plan_of, n, Endpoint::Checkmobile, true, first));
+    assert!((5..100).contains(&messaged(true).count()));
+    assert!(messaged(true).all(|oddity| oddity != Oddity::ExtraFields && oddity != Oddity::Errcode(50002)));
+    assert_eq!(messaged(false).count(), 0);
+    let caller = Caller::with(plan.clone()).await;
     let cards = caller.world.merchants();
     assert_eq!(cards.len(), 2010);
     let strange = cards.iter().filter(|card| card.nick_name.chars().any(|c| !c.is_ascii() || c.is_control())).count();

@@ -70,7 +70,42 @@ async fn a_pushed_ticket_is_taken_for_twelve_hours() {
         "component_verify_ticket": caller.world.newest_ticket()});
     assert_eq!(code(&caller.post("/cgi-bin/component/api_component_token", &body).await), 0);
     caller.world.advance(Duration::from_secs(12 * 3600));
-    assert_eq!(code(&caller.post("/cgi-bin/component/api_component_token", &body).await), 61006);
+    assert_eq!(code(&caller.post("/cgi-bin/component/api_component_token", &body).await), 61005);
+    let mut strange = body.clone();
+    strange["component_verify_ticket"] = json!("ticket@@@strange");
+    assert_eq!(code(&caller.post("/cgi-bin/component/api_component_token", &strange).await), 61006);
+}
+
+#[tokio::test]
+async fn pushes_by_the_real_clock_are_dated_by_it_whatever_the_simulated_one_says() {
+    for (pushes_by_real_clock, shifted) in [(true, false), (false, true)] {
+        let caller = Caller::with(Plan { pushes_by_real_clock, ..no_odd_callbacks() }).await;
+        let (url, told) = listener(0).await;
+        caller.world.set_receiver(ReceiverUrl { url: Some(url), plain_json: true, automatic: false }).unwrap();
+        caller.world.advance(Duration::from_secs(30 * 24 * 3600));
+        caller.world.push(&push("unauthorized", Some(mp(1)))).await.unwrap();
+        let message: Value = serde_json::from_str(&gauge::hold(&told)[0].1).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert_eq!(message["CreateTime"].as_u64().unwrap() > now + 24 * 3600, shifted);
+    }
+}
+
+#[tokio::test]
+async fn tickets_that_were_stopped_stay_stopped_though_the_platform_listens_elsewhere() {
+    let caller = Caller::new().await;
+    let (url, _told) = listener(0).await;
+    let receiver = ReceiverUrl { url: Some(url), plain_json: true, automatic: false };
+    caller.world.set_receiver(receiver.clone()).unwrap();
+    caller.world.stop_tickets();
+    caller.world.set_receiver(ReceiverUrl { url: None, ..receiver.clone() }).unwrap();
+    caller.world.set_receiver(receiver).unwrap();
+    let plan = caller.world.plan();
+    let ask = json!({"component_appid": plan.component_appid, "component_secret": plan.component_appsecret});
+    let answer = caller.post("/cgi-bin/component/api_start_push_ticket", &ask).await;
+    assert_eq!(answer["errmsg"], "ok", "they were stopped until now");
+    let forged = Push { fault: Some(Fault::ForgedSignature), ..push("unauthorized", Some(mp(1))) };
+    assert_eq!(caller.world.push(&forged).await, Err(WorldError::NotSealed));
+    assert_eq!(caller.world.push(&Push::default()).await, Err(WorldError::NothingToTell));
 }
 
 #[tokio::test]
