@@ -40,7 +40,7 @@ pub(super) enum Standing {
 #[derive(Clone, Default)]
 pub(super) struct Roster {
     standings: Arc<RwLock<BTreeMap<String, Standing>>>,
-    /// Whether Postgres was away when the ringing last asked it: engines say more, and there may be none.
+    /// Whether Postgres was away when the ringing last asked it: what counts where no engine is there to say.
     database_away: Arc<AtomicBool>,
 }
 
@@ -53,11 +53,17 @@ impl Roster {
     /// How Postgres is away, as far as this process has heard.
     pub(super) fn database_away(&self) -> Option<Away> {
         let standings = self.standings.read().unwrap_or_else(PoisonError::into_inner);
-        let heard = standings.values().find_map(|standing| match standing {
-            Standing::Patrols(patrol) => patrol.progress().database_away(),
-            Standing::Waits(_) | Standing::Gone => None,
-        });
-        heard.or_else(|| self.database_away.load(Ordering::Relaxed).then_some(Away::Silent))
+        let engines: Vec<_> = standings
+            .values()
+            .filter_map(|standing| match standing {
+                Standing::Patrols(patrol) => Some(patrol.progress().database_away()),
+                Standing::Waits(_) | Standing::Gone => None,
+            })
+            .collect();
+        if engines.is_empty() && self.database_away.load(Ordering::Relaxed) {
+            return Some(Away::Silent);
+        }
+        engines.into_iter().flatten().next()
     }
 
     /// Notes whether Postgres answered.
