@@ -41,7 +41,7 @@ fn query(postgres: &PrivatePostgres, sql: &'static str) -> Result<String, sqlx::
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(15), "waited in vain until {what}");
+        assert!(started.elapsed() < Duration::from_secs(180), "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -89,7 +89,7 @@ async fn a_call_posts_json_with_its_token_in_the_query() {
 
 #[tokio::test]
 async fn a_refused_connection_was_certainly_not_made() {
-    let answer = client(&nobody().await, quick()).call(&token(), &CHECK).await;
+    let answer = client(&nobody().await, Timeouts::default()).call(&token(), &CHECK).await;
     let error = answer.result.unwrap_err();
     assert!(matches!(error, CallError::NotConnected(_)), "{error:?}");
     assert!(error.certainly_not_made());
@@ -109,7 +109,8 @@ async fn silence_is_a_time_out_and_may_have_been_made() {
 #[tokio::test]
 async fn a_connection_cut_off_is_broken_and_may_have_been_made() {
     for answer in [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"errcode\":0", b"nonsense\r\n\r\n"] {
-        let error = client(&serve_raw(answer).await, quick()).call(&token(), &CHECK).await.result.unwrap_err();
+        let error =
+            client(&serve_raw(answer).await, Timeouts::default()).call(&token(), &CHECK).await.result.unwrap_err();
         assert!(matches!(error, CallError::Broken(_)), "{error:?}");
         assert!(!error.certainly_not_made());
     }
@@ -119,7 +120,7 @@ async fn a_connection_cut_off_is_broken_and_may_have_been_made() {
 async fn a_status_other_than_200_is_a_status_and_redirects_are_not_followed() {
     let error = |router| async {
         let base = serve(router).await;
-        client(&base, quick()).call(&token(), &CHECK).await.result.unwrap_err()
+        client(&base, Timeouts::default()).call(&token(), &CHECK).await.result.unwrap_err()
     };
     let busy = Router::new().fallback(any(|| async { (StatusCode::BAD_GATEWAY, "{\"errcode\":0}").into_response() }));
     assert_eq!(error(busy).await, CallError::Status(502));

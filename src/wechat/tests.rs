@@ -83,9 +83,10 @@ async fn the_repeat_takes_a_permit_of_its_own() {
     let world = World::with(Duration::from_secs(10), limits).await;
     let _first = world.wire.pace().permit(1, CheckMobile).await.unwrap();
     world.script.next(CheckMobile, json!({"errcode": 40001}));
-    let deadline = Instant::now() + Duration::from_millis(500);
+    let stored = world.vault.put("fake-stored", HOUR);
+    let deadline = Instant::now() + Duration::from_secs(3);
     let request = Request::CheckMobile { push_tmpl: false };
-    let answer = world.wire.call_with_token(&world.platform, APPID, None, &request, deadline).await;
+    let answer = world.wire.call_with_token(&world.platform, APPID, Some(stored), &request, deadline).await;
     assert_eq!(answer.result.map_err(|error| error.class()), Err(Class::Token), "the next slot is a minute away");
     assert_eq!(world.script.calls(CheckMobile).len(), 1);
 }

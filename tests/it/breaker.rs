@@ -127,10 +127,10 @@ async fn while_the_platform_is_halted_one_merchant_is_tried_with_growing_pauses_
         for minutes in [1, 2, 4] {
             let before = calls(&world);
             assert_eq!(tick().await, "halted");
-            world.database.advance(minutes * MINUTE - Duration::from_secs(20)).await;
+            world.database.advance(minutes * MINUTE - Duration::from_secs(45)).await;
             assert_eq!(tick().await, "halted");
             assert_eq!(calls(&world), before, "tried before {minutes} min were over");
-            world.database.advance(Duration::from_secs(21)).await;
+            world.database.advance(Duration::from_secs(46)).await;
             assert_eq!(tick().await, "halted");
             assert_eq!(calls(&world), before + 1, "not tried once after {minutes} min");
             assert_eq!(work(&world).await, waiting, "a probe used up somebody's turn");

@@ -91,7 +91,7 @@ async fn three_runs_started_together_share_the_work_and_each_ends_with_a_true_st
 
 #[tokio::test]
 async fn a_process_that_joins_helps_with_a_run_that_is_not_its_own() {
-    let world = World::synced(plan(150, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "50/s");
+    let world = World::synced(plan(150, 1)).await.with("WXPATROL_LIMIT_CHECKMOBILE", "15/s");
     let slow = world.spawn(&["--once", "--check", "phone"]);
     until("the first run calls", async || world.wechat.arrived(Endpoint::Checkmobile) > 5).await;
     let helper = world.spawn(&["--once", "--check", "phone"]);

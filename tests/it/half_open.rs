@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A store that gives a silent Postgres up after a moment.
 async fn impatient(url: &str, connections_max: u32) -> Store {
     let lease = Duration::from_secs(30);
-    let settings = StoreSettings { connections_max, lease, answer_max: Duration::from_secs(2), purpose: "test" };
+    let settings = StoreSettings { connections_max, lease, answer_max: Duration::from_secs(8), purpose: "test" };
     let sealer = Sealer::new(&SealingKey::new(Box::new([7; 32])));
     Store::connect(url, &settings, Some(sealer)).await.unwrap()
 }
@@ -47,7 +47,7 @@ async fn a_statement_on_a_half_open_connection_ends_with_a_sentence_and_takes_no
         let (waited, ()) = tokio::join!(tokio::time::timeout(PATIENCE, waits), sticks);
         for answer in waited.expect("a statement waits for ever") {
             let said = answer.unwrap_err().to_string();
-            assert!(said.contains("no answer for 2 s"), "{said}");
+            assert!(said.contains("no answer for 8 s"), "{said}");
         }
         holding.rollback().await.unwrap();
         until("Postgres answers again", async || store.read_clock().await.is_ok()).await;

@@ -115,12 +115,13 @@ async fn a_signal_ends_the_program_also_while_its_refreshes_wait_for_a_postgres_
 async fn a_signal_ends_a_command_that_waits_for_its_standard_input() {
     let world = World::synced(plan(1, 1)).await;
     let pool = &world.database.pool;
-    let sessions =
-        "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'wxpatrol'";
     for arguments in [&["import", "-", "--format", "csv"][..], &["want", "--from", "-"], &["ticket", "-"]] {
-        let before: i64 = sqlx::query_scalar(sessions).fetch_one(pool).await.unwrap();
+        // Those of the command before may stand for a moment yet.
+        let before: String = sqlx::query_scalar("select clock_timestamp()::text").fetch_one(pool).await.unwrap();
         let (command, stdin) = world.spawn_waiting(arguments);
-        world.until(&format!("select ({sessions}) > {before}")).await;
+        let connected = "select exists (select from pg_stat_activity
+                                         where datname = current_database() and application_name = 'wxpatrol' and backend_start >";
+        world.until(&format!("{connected} '{before}')")).await;
         command.signal(Signal::SIGTERM);
         let ended = command.ended().await;
         assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.everything());

@@ -38,7 +38,9 @@ async fn a_sync_that_was_killed_goes_on_where_it_stopped_and_asks_about_nobody_a
     let ended = world.program(&["sync"]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.everything());
     assert!(ended.stderr.contains("420 merchants listed, 220 informed"), "{}", ended.stderr);
-    assert_eq!(world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo), asked + 220);
+    // Requests of the killed one may arrive after it; a sync that asks anew would add two hundred.
+    let arrived = world.wechat.arrived(Endpoint::ApiGetAuthorizerInfo);
+    assert!((asked + 220..=asked + 240).contains(&arrived), "{arrived} after {asked}");
     assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where info_at is null").await, 0);
 }
 
@@ -222,9 +224,12 @@ async fn nobody_is_withdrawn_because_others_came_or_went_while_the_list_was_read
     for _ in 0..2 {
         world.wechat.change_list_after_pages(restless.to_vec()).unwrap();
         let synced = world.sync().await;
-        assert_eq!((synced.complete, synced.withdrawn), (false, 0));
+        assert!(!synced.complete);
+        assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where absent_passes > 0").await, 0);
+        // Who left last may have said so itself, when its info was asked for; the list has withdrawn nobody.
+        let withdrawn = world.texts("select appid from wxpatrol_data.merchant where withdrawn_at is not null").await;
+        assert!(withdrawn.iter().all(|appid| *appid == Plan::mini_program(1)), "{withdrawn:?}");
         world.wechat.authorize(&Plan::mini_program(1)).unwrap();
-        assert!(world.texts(ABSENT).await.is_empty());
     }
     assert_eq!(world.count("select count(*) from wxpatrol_data.merchant").await, 510);
 }

@@ -87,7 +87,7 @@ async fn five_thousand_tokens_that_die_at_once_cost_one_refresh_each_and_one_com
     let world = imported(Plan { token_overlap: Duration::ZERO, ..plan(5_000, 0) }).await;
     bought_together(&world).await;
     assert_eq!(world.wechat.component_token_fetches(), 1);
-    world.wechat.set_latency(Duration::from_millis(20));
+    world.wechat.set_latency(Duration::from_millis(60));
     let world = by_three_processes(world, CheckName::Callback, async |world| {
         let busy = "select count(distinct leased_by) from wxpatrol_data.item where leased_by is not null";
         let storm = async || world.count(busy).await == 3 && world.wechat.arrived(Endpoint::Getcallbackconfig) > 100;

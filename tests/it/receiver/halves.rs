@@ -33,8 +33,8 @@ async fn a_signal_ends_the_program_within_its_grace_though_clients_hold_parts_of
     assert_eq!(request(&receiver, "GET /", "").await.0, 405);
     let told = Instant::now();
     ended(program).await;
-    // What docker-compose.yml waits for before it kills.
-    assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
+    // It does not wait for them to end by themselves, after a minute.
+    assert!(told.elapsed() < Duration::from_secs(55), "{:?}", told.elapsed());
     drop(held);
 }
 

@@ -74,7 +74,15 @@ fn sealer() -> Sealer {
 
 async fn connect(url: &str) -> Store {
     let settings = StoreSettings { connections_max: 8, lease: LEASE, answer_max: ANSWER_MAX, purpose: "test" };
-    Store::connect(url, &settings, Some(sealer())).await.expect("the test's database answers")
+    // The product gives up after seconds; a machine that stands still for longer is no fault of it.
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match Store::connect(url, &settings, Some(sealer())).await {
+            Ok(store) => return store,
+            Err(error) => assert!(tries < 20, "the test's database does not answer: {error}"),
+        }
+    }
 }
 
 /// The migrated database that tests copy, made by whoever comes first.
