@@ -1,5 +1,7 @@
 //! The binary: reads the command line, runs the app, ends with its exit code.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;

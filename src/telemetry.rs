@@ -61,8 +61,8 @@ fn as_json(format: LogFormat, terminal: bool) -> bool {
 /// The bounds of every histogram of seconds: from a fast statement to a call's deadline and beyond.
 const SECONDS_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// A gauge that nobody sets any more is shown for this long: its platform was disabled, its limit is in shadow no more. Longer than
-/// whatever sets gauges may pause.
+/// A gauge that nobody sets any more is shown for this long: its platform was disabled, its limit is in shadow no more. Those
+/// of limits in shadow need an answer of Postgres to be set.
 const GAUGE_LIVES: Duration = Duration::from_secs(15 * 60);
 
 /// Makes the `metrics` macros count from now on. The handle renders what was counted; whoever keeps it calls its

@@ -12,7 +12,10 @@ use crate::{
     cli::Demo,
     config::{Config, NewMerchants},
     domain::CheckName,
-    ops::{print::Format, report},
+    ops::{
+        print::{Format, Table},
+        report,
+    },
     private_postgres::{Durability, Options, Sources, Wanted, demo_data_dir},
     simulate::{LinkMode, Plan, SimulatedWechat, World},
     store::{
@@ -109,17 +112,19 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
     say(&format!("{} pairs of official account and mini program are wanted", pairs.len()));
 
     say("first run");
-    run(app).await?;
+    let (first, _) = run(app).await?;
     a_day_passes(app, world, &pairs).await?;
     // The receiver would have handed over a hundred tickets meanwhile.
     app.store.keep_ticket(ready.platform.id, &ticket, false).await?;
     say("second run, a day later");
-    let ended = run(app).await?;
+    let (second, ended) = run(app).await?;
 
+    // For programs everything at the end, as other commands print several tables.
+    let mut tables = vec![("first_run", first), ("second_run", second)];
     for (name, rows_max) in [("missing_phone", 8), ("callback_changes", 8), ("link_funnel", 20), ("attention", 12)] {
         if let Some(mut table) = report::report(&app.store, None, name).await? {
             if app.format != Format::Table {
-                app.print(&table)?;
+                tables.push((name, table));
                 continue;
             }
             let more = table.rows.len().saturating_sub(rows_max);
@@ -129,6 +134,9 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
             printed(&more)?;
         }
     }
+    if app.format != Format::Table {
+        app.print_all(&tables)?;
+    }
     let readout = world.readout();
     say(&format!(
         "the simulated WeChat counts {} asks (at most {} to one merchant) and {} invitations (at most {} to one pair)",
@@ -137,7 +145,8 @@ async fn two_runs(app: &App, world: &World, mini_programs: u32, official_account
     Ok(ended)
 }
 
-async fn run(app: &App) -> Result<Exit, AppError> {
+/// One run to its end, and its coverage, which people see at once.
+async fn run(app: &App) -> Result<(Table, Exit), AppError> {
     let wish = RunWish {
         checks: CheckName::ALL.to_vec(),
         merchants: None,
@@ -150,10 +159,13 @@ async fn run(app: &App) -> Result<Exit, AppError> {
     let run = app.store.open_run(ready.platform.id, &wish).await?;
     let ended = watch::one(&ready.platform.component_appid, &app.patrol(&ready, true), run).await?;
     let coverage = app.store.coverage(run).await?;
-    app.print(&once::coverage_table(run, &coverage))?;
-    printed("\n")?;
+    let table = once::coverage_table(run, &coverage);
+    if app.format == Format::Table {
+        app.print(&table)?;
+        printed("\n")?;
+    }
     match ended {
-        Some((RunState::Complete, _)) if coverage.iter().all(|row| row.adds_up()) => Ok(Exit::Done),
+        Some((RunState::Complete, _)) if coverage.iter().all(|row| row.adds_up()) => Ok((table, Exit::Done)),
         Some((state, reason)) => Err(AppError::Incomplete(format!("the run ended {state:?}: {reason:?}"))),
         None => Err(AppError::Incomplete("the run was interrupted".to_owned())),
     }

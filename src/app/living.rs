@@ -6,6 +6,8 @@ use super::{App, AppError, Exit};
 
 /// How often a process says that it lives, whatever its engines say.
 const BEAT: Duration = Duration::from_secs(10);
+/// How long the last word may take.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 impl App {
     /// Does all that this process is for, and takes it off the list of the living, however that ended.
@@ -39,8 +41,11 @@ impl App {
 
     /// Says that this process leaves.
     pub(super) async fn leave(&self) {
-        if let Err(error) = self.store.leave().await {
-            tracing::debug!(%error, "this process leaves without a word");
+        // Whoever finds its row still there sees from its beats that it is dead.
+        match tokio::time::timeout(LAST_WORD, self.store.leave()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "this process leaves without a word"),
+            Err(_) => tracing::debug!("this process leaves without a word: Postgres is silent"),
         }
     }
 

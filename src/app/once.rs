@@ -66,7 +66,6 @@ impl App {
         let ran: Vec<(&str, Result<Ran, AppError>)> =
             wishes.iter().map(|(member, _)| member.appid()).zip(ran).collect();
         self.print_runs(&ran, several)?;
-        self.leave().await;
         self.conclude_all(ran, once.fail_on, several)
     }
 
@@ -123,7 +122,9 @@ impl App {
         let candidates = self.store.would_message(platform, &policies, merchants, CANDIDATES_MAX).await?;
         for check in policies.keys().map(|check| check.name()) {
             if candidates.iter().filter(|candidate| candidate.check.name() == check).count() as i64 >= CANDIDATES_MAX {
-                tell!("of {check} the first {CANDIDATES_MAX} candidates are listed, in the order of their turn");
+                tell!(
+                    "of {check} no more than the first {CANDIDATES_MAX} candidates are listed, in the order of their turn"
+                );
             }
         }
         let columns = ["check_name", "appid", "counterpart", "nickname", "would_be_messaged", "reason", "not_before"];
@@ -198,7 +199,7 @@ impl App {
         if coverages.is_empty() {
             return Ok(());
         }
-        let dry_run = !listings.is_empty();
+        let dry_run = ran.iter().any(|(_, ran)| ran.as_ref().is_ok_and(|ran| ran.listed.is_some()));
         let mut tables: Vec<(&str, Table)> = Vec::new();
         for (name, group) in [("coverage", coverages), ("would_message", listings)] {
             if several && self.format != Format::Table {

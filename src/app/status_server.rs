@@ -107,14 +107,15 @@ async fn rendered(State(shown): State<Shown>) -> String {
     for (platform, standing) in &standings {
         let (under_way, halted) = match standing {
             Standing::Patrols(patrol) => (patrol.progress().under_way(), patrol.halted().is_some()),
-            Standing::Waits(_) => (0, false),
-            // What nobody sets any more ceases to be shown.
-            Standing::Gone => continue,
+            Standing::Waits(_) | Standing::Gone => (0, false),
         };
         let labels = [("platform", platform.clone())];
         metrics::gauge!("wxpatrol_claims_under_way", &labels).set(under_way as f64);
         metrics::gauge!("wxpatrol_platform_halted", &labels).set(number(halted));
-        metrics::gauge!("wxpatrol_platform_works", &labels).set(number(matches!(standing.works(), Some(Ok(_)))));
+        // What is no concern of this process any more neither works nor fails to: nobody sets it, and it ceases to be shown.
+        if let Some(works) = standing.works() {
+            metrics::gauge!("wxpatrol_platform_works", &labels).set(number(works.is_ok()));
+        }
     }
     shown.metrics.render()
 }

@@ -72,7 +72,6 @@ impl App {
         if let Some(receiving) = receiving {
             receiving.await.ok();
         }
-        self.leave().await;
         if let Some(stuck) = stuck {
             return Err(stuck);
         }
@@ -112,7 +111,7 @@ impl App {
             if meets {
                 meet_at = Instant::now() + fleet::LOOK;
             }
-            // A stop does not wait for a Postgres that is silent; what is begun by then is taken up like what a dead process left.
+            // A stop does not wait for a Postgres that is silent; what is begun by then ends like what a dead process left.
             tokio::select! {
                 () = self.stop.cancelled() => return None,
                 ended = self.ring(fleet, schedules, looks, meets) => if let Some(error) = ended { return Some(error) },
@@ -237,7 +236,7 @@ impl App {
                     // A merchant whose info can not be read is his own trouble, as one whose check fails; a list that proves
                     // nothing is the whole's.
                     let read = synced.complete && synced.unreadable == 0;
-                    let reason = (!synced.whole()).then(|| merchants::told(&synced));
+                    let reason = (!read).then(|| merchants::told(&synced));
                     close(if read { RunState::Complete } else { RunState::Interrupted }, reason.as_deref()).await;
                 }
                 Err(error) => {

@@ -118,10 +118,8 @@ pub async fn merchant(
             if let (true, Some(rows_max)) = (cut, rows_max) {
                 part.rows.truncate(rows_max);
                 let shown = format!(" (the first {rows_max}; --json and --csv show all)");
-                match &mut whole {
-                    None => part.title = part.title.map(|title| title + &shown),
-                    Some(whole) => whole.title = whole.title.take().map(|title| title + &shown),
-                }
+                let title = whole.as_mut().map_or(&mut part.title, |whole| &mut whole.title);
+                *title = title.take().map(|title| if title.ends_with(&shown) { title } else { title + &shown });
             }
             match &mut whole {
                 None => whole = Some(part),

@@ -1,5 +1,5 @@
 //! Faults of the whole platform. Odd merchants must not stop the others: a halt code opens the breaker only when three
-//! different merchants say so in a row, with no success between them, or all of a platform that has fewer, or two calls in a
+//! different merchants say so in a row, with no success between them, or all that can be called where fewer are looked at, or two calls in a
 //! row while nothing has succeeded here, nor in any run of the last day; a fault of the platform's own token opens it at once.
 
 use std::sync::{
@@ -191,10 +191,10 @@ impl Inner {
 
     /// A call failed with a code of the whole platform. `true`: the breaker is open, nothing was the merchant's fault.
     pub(super) async fn platform_fault(&self, check: CheckName, appid: &str, error: &CallError) -> bool {
-        let enough = self.halt.note(appid) || self.every_merchant_says_so().await;
+        let enough = self.halt.note(appid);
         let probe = self.halt.stand() == Stand::Probes;
         let certain = probe || matches!(error, CallError::NoToken(TokenFault::Platform { certain: true, .. }));
-        if !certain && !enough {
+        if !certain && !enough && !self.every_merchant_says_so().await {
             return false;
         }
         if self.halt.take_stand(Stand::Stops) == Stand::Stops {
@@ -211,11 +211,14 @@ impl Inner {
         true
     }
 
-    /// Where fewer merchants are known than must say so, all of them suffice.
+    /// Where fewer merchants are looked at than must say so, all that can be called suffice.
     async fn every_merchant_says_so(&self) -> bool {
-        let Some(voices) = self.halt.voices() else { return false };
-        match self.store.merchants_counted(self.platform.id, MERCHANTS).await {
-            Ok(known) => known <= voices,
+        if self.halt.voices().is_none() {
+            return false;
+        }
+        match self.store.voices_needed(self.platform.id, MERCHANTS).await {
+            // Asked again: somebody may have been answered well meanwhile.
+            Ok(needed) => self.halt.voices().is_some_and(|voices| voices >= needed),
             Err(error) => {
                 tracing::debug!(%error, "how many merchants there are is asked at the next fault");
                 false

@@ -173,9 +173,12 @@ async fn a_platform_of_two_merchants_that_worked_is_halted_by_both_and_not_by_on
     let (_wechat, app) = platform(&database).await;
     let ready = app.ready().await.unwrap();
     let left = app.patrol(&ready, true).inner;
-    let known = texts(&database, "select appid from wxpatrol_data.merchant order by 1 limit 2").await;
+    let known =
+        texts(&database, "select appid from wxpatrol_data.merchant where kind = 'mini_program' order by 1 limit 2")
+            .await;
     let leave = "update wxpatrol_data.merchant set withdrawn_at = wxpatrol_data.clock() where appid <> all($1)";
     sqlx::query(leave).bind(&known).execute(&database.pool).await.unwrap();
+    left.store.plan(left.context(None), left.settings.hold_new).await.unwrap();
     let odd = CallError::Refused { errcode: 61004, class: Class::Halt, errmsg: String::new(), rid: None };
     left.halt.works();
     for _ in 0..9 {
@@ -183,4 +186,24 @@ async fn a_platform_of_two_merchants_that_worked_is_halted_by_both_and_not_by_on
     }
     assert!(left.platform_fault(CheckName::Phone, &known[1], &odd).await);
     assert!(app.store.breaker(ready.platform.id).await.unwrap().halted);
+}
+
+#[tokio::test]
+async fn whoever_can_not_be_called_is_not_waited_for_before_a_small_platform_is_halted() {
+    let database = TestDatabase::new().await;
+    let (_wechat, app) = platform(&database).await;
+    let ready = app.ready().await.unwrap();
+    let left = app.patrol(&ready, true).inner;
+    let known =
+        texts(&database, "select appid from wxpatrol_data.merchant where kind = 'mini_program' order by 1 limit 2")
+            .await;
+    let leave = "update wxpatrol_data.merchant set withdrawn_at = wxpatrol_data.clock() where appid <> all($1)";
+    sqlx::query(leave).bind(&known).execute(&database.pool).await.unwrap();
+    left.store.plan(left.context(None), left.settings.hold_new).await.unwrap();
+    let skip = "update wxpatrol_data.item set outcome = 'skipped', reason = 'permission', due_at = 'infinity' where appid = $1";
+    sqlx::query(skip).bind(&known[1]).execute(&database.pool).await.unwrap();
+    let fault = CallError::Refused { errcode: 61004, class: Class::Halt, errmsg: String::new(), rid: None };
+    left.halt.works();
+    assert!(!left.platform_fault(CheckName::Phone, &known[0], &fault).await);
+    assert!(left.platform_fault(CheckName::Phone, &known[0], &fault).await, "it waits for one who is never called");
 }

@@ -46,14 +46,15 @@ impl Store {
         Ok(sqlx::query_scalar(include_str!("sql/worked_lately.sql")).bind(platform).fetch_one(&self.pool).await?)
     }
 
-    /// How many merchants the platform has, counted no further than to a bound.
+    /// How many merchants must say that the platform does not work: so many as the bound, or, where fewer are looked at, those who
+    /// can be called now.
     ///
     /// # Errors
     /// Postgres did not answer.
-    pub async fn merchants_counted(&self, platform: PlatformId, bound: u32) -> Result<usize, StoreError> {
-        let query = sqlx::query_scalar(include_str!("sql/merchants_counted.sql"));
-        let counted: i64 = query.bind(platform).bind(i64::from(bound)).fetch_one(&self.pool).await?;
-        Ok(usize::try_from(counted).unwrap_or(usize::MAX))
+    pub async fn voices_needed(&self, platform: PlatformId, bound: u32) -> Result<usize, StoreError> {
+        let query = sqlx::query_scalar(include_str!("sql/voices_needed.sql"));
+        let needed: i64 = query.bind(platform).bind(i64::from(bound)).fetch_one(&self.pool).await?;
+        Ok(usize::try_from(needed).unwrap_or(usize::MAX))
     }
 
     /// Opens the breaker, or keeps it open: for longer after a `probe` that failed, and no longer than it was when another

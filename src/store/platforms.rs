@@ -29,6 +29,8 @@ pub struct PlatformRow {
     pub limits: Vec<String>,
     /// Whether some process has named it in its environment within a day.
     pub named_lately: bool,
+    /// Whether a process last said that another system keeps its tokens.
+    pub external: bool,
     secret_sealed: Option<Vec<u8>>,
 }
 

@@ -197,6 +197,12 @@ async fn a_platform_whose_secret_another_process_has_is_looked_at_all_the_same()
     let elsewhere =
         ["WXPATROL_COMPONENT_APPID", "WXPATROL_COMPONENT_APPSECRET", "WXPATROL_VERIFY_TICKET"].map(|name| (name, ""));
     let (_, found) = examined(&world, &elsewhere).await;
-    says(of(&world, &found, "secret"), "warn", "not here");
+    says(of(&world, &found, "secret"), "warn", "with the settings of that process");
+    says(of(&world, &found, "ticket"), "ok", "min old");
     says(of(&world, &found, "breaker"), "fault", "a wrong secret");
+    // Whose tokens another system keeps needs no ticket.
+    let external = "update wxpatrol_data.platform set external_at = wxpatrol_data.clock(), ticket_sealed = null, ticket_at = null, ticket_created_at = null";
+    sqlx::raw_sql(external).execute(&world.database.pool).await.unwrap();
+    let (_, found) = examined(&world, &elsewhere).await;
+    assert!(!found.keys().any(|part| part.contains("ticket")), "{found:?}");
 }

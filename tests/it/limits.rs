@@ -13,7 +13,7 @@ const CALLS: u32 = 700;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn three_processes_of_which_one_is_killed_keep_the_limit_and_share_it() {
+async fn three_processes_of_which_one_is_killed_keep_the_limit_together() {
     let world = World::synced(plan(CALLS, 1)).await;
     let world = world.with("WXPATROL_LIMIT_CHECKMOBILE", "100/s").with("WXPATROL_LEASE", "30s");
     let processes = [(); 3].map(|()| world.spawn(&["--once", "--check", "phone"]));

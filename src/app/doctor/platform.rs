@@ -24,11 +24,13 @@ impl App {
         }
         let elsewhere = !member.has_secret() && member.row.named_lately;
         if elsewhere {
-            let found = "not here; within the last day a process had it in its environment";
-            let to_do = "to have the token tried too, run `wxpatrol doctor` with WXPATROL_COMPONENT_APPSECRET, where that process runs";
+            let found =
+                "neither a secret nor a token source is here; a process named this platform within the last day";
+            let to_do = "to have its token tried too, run `wxpatrol doctor` with the settings of that process";
             findings.warn(&what("secret"), found, to_do);
         }
-        if !member.external {
+        let external = member.external || elsewhere && member.row.external;
+        if !external {
             self.examine_ticket(member, &what("ticket"), findings).await?;
         }
         let status = self.store.platform_status().await?.into_iter().find(|status| status.platform == appid);

@@ -19,7 +19,7 @@ async fn sent(address: &str, half: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_signal_ends_the_program_within_its_grace_though_clients_hold_parts_of_requests_open() {
+async fn a_signal_ends_the_program_before_clients_that_hold_parts_of_requests_open_are_cut() {
     let status = free_address();
     let world = World::synced(plan(1, 1)).await.with("WXPATROL_STATUS_ADDR", &status);
     let (_world, program, receiver) = listening(world, false).await;
