@@ -2,7 +2,7 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use wxpatrol::{app, cli::Invocation, config::Config, telemetry};
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         log.quieten();
     }
     if let Err(error) = telemetry::init(&log) {
-        say(format_args!("wxpatrol: logging could not be set up: {error}"));
+        app::tell(format_args!("wxpatrol: logging could not be set up: {error}"));
         return ExitCode::from(app::Exit::CouldNotStart.code());
     }
     // Two at least: a command that waits for standard input keeps one.
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(format_args!("wxpatrol: the runtime could not be started: {error}"));
+            app::tell(format_args!("wxpatrol: the runtime could not be started: {error}"));
             return ExitCode::from(app::Exit::CouldNotStart.code());
         }
     };
@@ -49,13 +49,8 @@ fn main() -> ExitCode {
     match exit {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
-            say(format_args!("wxpatrol: {error}"));
+            app::tell(format_args!("wxpatrol: {error}"));
             ExitCode::from(error.exit().code())
         }
     }
-}
-
-/// Says a line on stderr, whose reader may have gone.
-fn say(line: std::fmt::Arguments<'_>) {
-    writeln!(std::io::stderr(), "{line}").ok();
 }

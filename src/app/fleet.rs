@@ -53,17 +53,17 @@ impl Roster {
     /// How Postgres is away, as far as this process has heard.
     pub(super) fn database_away(&self) -> Option<Away> {
         let standings = self.standings.read().unwrap_or_else(PoisonError::into_inner);
-        let engines: Vec<_> = standings
+        let mut engines = standings
             .values()
             .filter_map(|standing| match standing {
                 Standing::Patrols(patrol) => Some(patrol.progress().database_away()),
                 Standing::Waits(_) | Standing::Gone => None,
             })
-            .collect();
-        if engines.is_empty() && self.database_away.load(Ordering::Relaxed) {
-            return Some(Away::Silent);
+            .peekable();
+        match engines.peek() {
+            Some(_) => engines.flatten().next(),
+            None => self.database_away.load(Ordering::Relaxed).then_some(Away::Silent),
         }
-        engines.into_iter().flatten().next()
     }
 
     /// Notes whether Postgres answered.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     App, AppError, Exit,
     counted::merchants,
-    inputs::{lines, open},
+    inputs::{Numbered, lines, open},
     operators::refuse,
     platforms::Member,
     quotes::Watched,
@@ -163,9 +163,7 @@ fn faulty(mut faults: Vec<String>) -> AppError {
     ))
 }
 
-type Numbered = (u64, Result<Line, String>);
-
-fn csv_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
+fn csv_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered<Line>>, AppError> {
     let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(Watched::new(reader));
     let lines = csv_records(&mut csv);
     let unclosed = csv.into_inner().unclosed();
@@ -176,7 +174,7 @@ fn csv_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
     Err(faulty(unclosed.iter().map(|number| format!("line {number}: {UNCLOSED}")).collect()))
 }
 
-fn csv_records(csv: &mut csv::Reader<Watched<Box<dyn Read>>>) -> Result<Vec<Numbered>, AppError> {
+fn csv_records(csv: &mut csv::Reader<Watched<Box<dyn Read>>>) -> Result<Vec<Numbered<Line>>, AppError> {
     let header =
         csv.headers().map_err(|error| AppError::Input(format!("the header line can not be read: {error}")))?.clone();
     let header: csv::StringRecord = header.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
@@ -222,7 +220,7 @@ fn csv_records(csv: &mut csv::Reader<Watched<Box<dyn Read>>>) -> Result<Vec<Numb
     Ok(lines)
 }
 
-fn json_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered>, AppError> {
+fn json_lines(reader: Box<dyn Read>) -> Result<Vec<Numbered<Line>>, AppError> {
     let parsed = |line: String| {
         serde_json::from_str::<Line>(&line)
             .map_err(|error| format!("no JSON object with a text appid (column {})", error.column()))

@@ -8,8 +8,8 @@ use std::{
 use super::AppError;
 use crate::cli::Input;
 
-/// A line with its number; or why it is none.
-pub(super) type Numbered = (u64, Result<String, String>);
+/// What a line is read as, with the line's number; or why it can not be.
+pub(super) type Numbered<T> = (u64, Result<T, String>);
 
 /// Opens an input.
 ///
@@ -24,7 +24,7 @@ pub(super) fn open(input: &Input) -> Result<Box<dyn Read>, AppError> {
 
 /// The lines of an input, each without a byte order mark before it. What can not be read once, such as a directory, fails for
 /// ever: it ends the reading, and a line that is not UTF-8 does not.
-pub(super) fn lines(reader: Box<dyn Read>) -> impl Iterator<Item = Result<Numbered, AppError>> {
+pub(super) fn lines(reader: Box<dyn Read>) -> impl Iterator<Item = Result<Numbered<String>, AppError>> {
     (1..).zip(BufReader::new(reader).lines()).map(|(number, line)| match line {
         Ok(line) => Ok((number, Ok(line.trim_start_matches('\u{feff}').to_owned()))),
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok((number, Err("it is not UTF-8".to_owned()))),

@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use engine::Ready;
 pub use exit::{AppError, Exit};
+pub use tell::tell;
 
 use crate::{
     cli::{Action, Command, Invocation},

@@ -12,6 +12,7 @@ use super::{
     merchants, status_server,
 };
 use crate::{
+    patrol::end_of_one_process,
     schedule::{
         self, Schedule,
         listener::{DEADLINE, Heard},
@@ -204,16 +205,12 @@ impl App {
     /// Does a sync's work. Its run is open until then, so that the next one overlaps.
     async fn begin_sync(&self, post: &mut Post, begun: Begun) {
         let store = self.store.clone();
-        let label = post.platform().to_owned();
-        let close =
-            async move |state: RunState, reason: Option<&str>| match store.end_run(begun.run_id, state, reason).await {
-                Ok(true) => {
-                    let name: &'static str = state.into();
-                    metrics::counter!("wxpatrol_runs_total", "platform" => label, "state" => name).increment(1);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::warn!(run.id = %begun.run_id, %error, "the run of the sync could not be closed"),
-            };
+        let label = post.platform().to_owned().into();
+        let close = async move |state, reason: Option<&str>| {
+            if let Err(error) = end_of_one_process(&store, &label, begun.run_id, state, reason).await {
+                tracing::warn!(run.id = %begun.run_id, %error, "the run of the sync could not be closed");
+            }
+        };
         // Only a run that was closed as overdue leaves its sync behind.
         if post.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
             close(RunState::Interrupted, Some("the sync before it has not ended")).await;

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use metrics::SharedString;
 use uuid::Uuid;
 
 use super::{Inner, recovery};
 use crate::{
     domain::{CheckName, Endpoint},
     store::{
-        StoreError,
+        Store, StoreError,
         coverage::{Closed, Closing},
         runs::{OpenRun, RunState, Shut},
     },
@@ -77,8 +78,7 @@ pub(super) async fn if_over(
             return Ok(());
         }
         let reason = "the process that did it is gone; the next one goes on";
-        inner.store.end_run(run.run_id, RunState::Interrupted, Some(reason)).await?;
-        return Ok(());
+        return end_of_one_process(&inner.store, &inner.label, run.run_id, RunState::Interrupted, Some(reason)).await;
     }
     let (state, reason) = if let Some(halted) = halted {
         // The claims under way go back first, so that they are counted as halted and not as leased.
@@ -158,8 +158,31 @@ async fn close(
     let schedule = run.schedule.as_deref().unwrap_or("once");
     let platform = inner.platform.component_appid.as_str();
     tracing::info!(platform, run.id = %run.run_id, run.schedule = schedule, run.state = name, reason, "run closed");
-    metrics::counter!("wxpatrol_runs_total", "platform" => inner.label.clone(), "state" => name).increment(1);
+    counted(&inner.label, state);
     Ok(())
+}
+
+/// Closes a run that one process does alone, and that has no coverage: a sync's.
+///
+/// # Errors
+/// Postgres did not answer: the run is open yet.
+pub(crate) async fn end_of_one_process(
+    store: &Store,
+    platform: &SharedString,
+    run: Uuid,
+    state: RunState,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    // Only whoever closes it counts it.
+    if store.end_run(run, state, reason).await? {
+        counted(platform, state);
+    }
+    Ok(())
+}
+
+fn counted(platform: &SharedString, state: RunState) {
+    let name: &'static str = state.into();
+    metrics::counter!("wxpatrol_runs_total", "platform" => platform.clone(), "state" => name).increment(1);
 }
 
 /// Closes a run that this process can not finish, and answers how it ended.

@@ -1,6 +1,7 @@
 //! Faults of the whole platform. Odd merchants must not stop the others: a halt code opens the breaker only when three
-//! different merchants say so in a row, with no success between them, or all that can be called where fewer are looked at, or two calls in a
-//! row while nothing has succeeded here, nor in any run of the last day; a fault of the platform's own token opens it at once.
+//! different merchants say so in a row, with no success between them, or all that can be called where fewer are looked at,
+//! or two calls in a row while nothing has succeeded here, nor in any run of the last day; a fault of the platform's own
+//! token opens it at once.
 
 use std::sync::{
     Mutex,
@@ -40,7 +41,7 @@ pub(super) struct HaltWatch {
 
 /// Different merchants that must say so.
 const MERCHANTS: u32 = 3;
-/// Calls that must say so where nothing has succeeded yet, or where fewer merchants are known.
+/// Calls that must say so where nothing has succeeded yet, or where fewer merchants are looked at.
 const CALLS: u32 = 2;
 
 impl HaltWatch {

@@ -56,6 +56,7 @@ use crate::{
     wechat::{Platform, Wire},
 };
 
+pub(crate) use close::end_of_one_process;
 pub use progress::{Away, CheckProgress, Progress};
 
 /// What the engine is told by the configuration.

@@ -167,39 +167,37 @@ async fn one_odd_merchant_halts_nothing_after_another_process_has_seen_the_platf
     assert!(!app.store.breaker(ready.platform.id).await.unwrap().halted);
 }
 
+/// A process of a platform that has two mini programs and nobody else, both of them planned, and which those are.
+async fn two_mini_programs(database: &TestDatabase, app: &App) -> (Arc<Inner>, [String; 2]) {
+    let ready = app.ready().await.unwrap();
+    let inner = app.patrol(&ready, true).inner;
+    let first = "select appid from wxpatrol_data.merchant where kind = 'mini_program' order by 1 limit 2";
+    let known = texts(database, first).await;
+    let leave = "update wxpatrol_data.merchant set withdrawn_at = wxpatrol_data.clock() where appid <> all($1)";
+    sqlx::query(leave).bind(&known).execute(&database.pool).await.unwrap();
+    inner.store.plan(inner.context(None), inner.settings.hold_new).await.unwrap();
+    (inner, known.try_into().unwrap())
+}
+
 #[tokio::test]
 async fn a_platform_of_two_merchants_that_worked_is_halted_by_both_and_not_by_one() {
     let database = TestDatabase::new().await;
     let (_wechat, app) = platform(&database).await;
-    let ready = app.ready().await.unwrap();
-    let left = app.patrol(&ready, true).inner;
-    let known =
-        texts(&database, "select appid from wxpatrol_data.merchant where kind = 'mini_program' order by 1 limit 2")
-            .await;
-    let leave = "update wxpatrol_data.merchant set withdrawn_at = wxpatrol_data.clock() where appid <> all($1)";
-    sqlx::query(leave).bind(&known).execute(&database.pool).await.unwrap();
-    left.store.plan(left.context(None), left.settings.hold_new).await.unwrap();
+    let (left, known) = two_mini_programs(&database, &app).await;
     let odd = CallError::Refused { errcode: 61004, class: Class::Halt, errmsg: String::new(), rid: None };
     left.halt.works();
     for _ in 0..9 {
         assert!(!left.platform_fault(CheckName::Phone, &known[0], &odd).await, "one of two halts the platform");
     }
     assert!(left.platform_fault(CheckName::Phone, &known[1], &odd).await);
-    assert!(app.store.breaker(ready.platform.id).await.unwrap().halted);
+    assert!(app.store.breaker(left.platform.id).await.unwrap().halted);
 }
 
 #[tokio::test]
 async fn whoever_can_not_be_called_is_not_waited_for_before_a_small_platform_is_halted() {
     let database = TestDatabase::new().await;
     let (_wechat, app) = platform(&database).await;
-    let ready = app.ready().await.unwrap();
-    let left = app.patrol(&ready, true).inner;
-    let known =
-        texts(&database, "select appid from wxpatrol_data.merchant where kind = 'mini_program' order by 1 limit 2")
-            .await;
-    let leave = "update wxpatrol_data.merchant set withdrawn_at = wxpatrol_data.clock() where appid <> all($1)";
-    sqlx::query(leave).bind(&known).execute(&database.pool).await.unwrap();
-    left.store.plan(left.context(None), left.settings.hold_new).await.unwrap();
+    let (left, known) = two_mini_programs(&database, &app).await;
     let skip = "update wxpatrol_data.item set outcome = 'skipped', reason = 'permission', due_at = 'infinity' where appid = $1";
     sqlx::query(skip).bind(&known[1]).execute(&database.pool).await.unwrap();
     let fault = CallError::Refused { errcode: 61004, class: Class::Halt, errmsg: String::new(), rid: None };

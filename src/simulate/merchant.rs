@@ -224,7 +224,6 @@ impl Merchant {
 
     /// It authorizes (again), or changes what it grants: a new refresh token, and the one before is void at once.
     pub(super) fn authorizes(&mut self, unix_now: i64) {
-        self.withdrawn = false;
         self.refresh_serial += 1;
         self.refresh_previous_until = 0;
         self.authorized_at = Some(unix_now);

@@ -293,7 +293,9 @@ impl World {
         self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).remove(&place);
         {
             let now = self.unix_now();
-            self.merchant(place).authorizes(now);
+            let mut merchant = self.merchant(place);
+            merchant.withdrawn = false;
+            merchant.authorizes(now);
         }
         self.tell("authorized", place);
         Ok(())

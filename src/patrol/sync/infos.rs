@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Sync, SyncError, Synced};
+use super::{Sync, SyncError, Synced, TRIES};
 use crate::{
     domain::{Class, Endpoint, Kind},
     store::{
@@ -18,8 +18,6 @@ use crate::{
 const IN_FLIGHT: usize = 16;
 /// Infos that are kept in one statement.
 const BATCH: i64 = 200;
-/// Tries of one call before it is left to a later sync.
-const TRIES: u32 = 3;
 
 impl Sync {
     /// Reads what WeChat says about every merchant of which it was not asked, or only about those whose kind is not known.

@@ -140,4 +140,8 @@ async fn the_list_says_when_a_merchant_authorized_last() {
     let first = listed().await;
     caller.world.update_authorization(&mp(1), &[49]).unwrap();
     assert!(listed().await > first);
+    // Who withdrew is not back because it is said to have changed what it grants.
+    caller.world.withdraw(&mp(2)).unwrap();
+    caller.world.update_authorization(&mp(2), &[49]).unwrap();
+    assert!(caller.world.merchant_card(&mp(2)).unwrap().withdrawn);
 }

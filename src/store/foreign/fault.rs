@@ -6,7 +6,8 @@ use sqlx::{Either, Statement as _, postgres::PgStatement};
 
 use super::TIMEOUT_MS;
 
-/// How much longer than the server's own time limit an answer is waited for.
+/// How much longer than the server's own time limit an answer is waited for. In tests long: they ask for the server's word, and a
+/// machine that stands still for seconds must not come before it.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 120 } else { 5 });
 
 /// Why a query could not be looked at, or asked.
