@@ -205,3 +205,30 @@ async fn whoever_can_not_be_called_is_not_waited_for_before_a_small_platform_is_
     assert!(!left.platform_fault(CheckName::Phone, &known[0], &fault).await);
     assert!(left.platform_fault(CheckName::Phone, &known[0], &fault).await, "it waits for one who is never called");
 }
+
+#[tokio::test]
+async fn the_sync_of_a_process_that_is_gone_is_closed_and_counted_once() {
+    let database = TestDatabase::new().await;
+    let (_wechat, app) = platform(&database).await;
+    let ready = app.ready().await.unwrap();
+    let inner = app.patrol(&ready, true).inner;
+    let gone = "insert into wxpatrol_data.run (run_id, platform_id, schedule, fire_at, checks, started_at, deadline_at, started_by)
+                select $1, $2, 'sync', m.now, '{}', m.now - interval '2 min', m.now + interval '1 h', $1
+                  from (select wxpatrol_data.clock() as now) m";
+    sqlx::query(gone).bind(Uuid::now_v7()).bind(inner.platform.id).execute(&database.pool).await.unwrap();
+    let open = app.store.open_runs(inner.platform.id).await.unwrap();
+    assert!(open.len() == 1 && open[0].abandoned, "{open:?}");
+
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let listens = metrics::set_default_local_recorder(&recorder);
+    for _two_processes in 0..2 {
+        close::if_over(&inner, &open[0], &[], None).await.unwrap();
+    }
+    drop(listens);
+    let states = texts(&database, "select state from wxpatrol_data.run").await;
+    assert_eq!(states, ["interrupted"]);
+    let counted: Vec<_> =
+        handle.render().lines().filter(|line| line.starts_with("wxpatrol_runs_total")).map(str::to_owned).collect();
+    assert!(matches!(&counted[..], [one] if one.contains("interrupted") && one.ends_with("} 1")), "{counted:?}");
+}
