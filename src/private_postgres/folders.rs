@@ -175,6 +175,21 @@ pub(super) fn check_socket_folder(folder: &Path, account: &Account) -> Result<()
     Err(PrivatePostgresError::ForeignSocketFolder { folder: folder.to_owned(), user: account.name().to_owned() })
 }
 
+/// Removes a folder with all that is in it, if it is there.
+pub(super) fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until nobody else fetches into the cache, or installs. The error is a short reason.
+pub(super) fn lock_fetches(cache: &Path) -> Result<File, String> {
+    let lock = open_file(&cache.join("fetch.lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    Ok(lock)
+}
+
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,5 +1,5 @@
 //! The order in which sources of Postgres programs are tried: the folder named by the operator, the machine, the cache,
-//! the package clients, the system's packages. Least intrusion first.
+//! the package clients, the system's packages, unpacked or, at last, installed. Least intrusion first.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use super::fetch::{self, Route};
 use super::folders::cache_dir;
 use super::install::{Installed, install};
 use super::programs::{LAYOUTS, MAJOR_MIN, Programs, on_machine};
+use super::unpack;
 
 /// What the programs are for.
 pub(super) struct Need<'a> {
@@ -59,7 +60,7 @@ impl Need<'_> {
 pub(super) fn programs(need: &Need<'_>, say: &dyn Fn(&str)) -> Result<Programs, PrivatePostgresError> {
     if let Some(folder) = std::env::var_os("WXPATROL_POSTGRES_BIN").filter(|folder| !folder.is_empty()) {
         let folder = PathBuf::from(folder);
-        let asked = Programs::ask(&folder, "from WXPATROL_POSTGRES_BIN,");
+        let asked = Programs::ask(&folder, Vec::new(), "from WXPATROL_POSTGRES_BIN,");
         return match asked.and_then(|programs| need.objection(&programs).map_or(Ok(programs), Err)) {
             Ok(programs) => Ok(programs),
             Err(reason) => Err(PrivatePostgresError::BadOverride { folder, reason }),
@@ -87,26 +88,27 @@ fn beyond_the_machine(
     say: &dyn Fn(&str),
 ) -> Result<Option<Programs>, PrivatePostgresError> {
     let cache = cache_dir()?;
-    if fetch::offers(need.major) {
-        if !(need.reachable)(&cache) {
-            tried.push(format!("the server's user may not enter the cache {}", cache.display()));
+    if !(need.reachable)(&cache) {
+        tried.push(format!("the server's user may not enter the cache {}", cache.display()));
+    } else if need.major.is_some_and(|major| major < MAJOR_MIN) {
+        tried.push("that version cannot be fetched".to_owned());
+    } else {
+        let routes: &[Route] = if fetch::offers(need.major) { &Route::ALL } else { &[] };
+        let fetched = || routes.iter().find_map(|route| fetch::cached(&cache, *route));
+        if let Some(programs) = fetched().or_else(|| unpack::cached(&cache, need.major)) {
+            return Ok(Some(programs));
+        }
+        if need.sources == Sources::OnMachine {
+            tried.push("fetching was not allowed".to_owned());
         } else {
-            if let Some(programs) = Route::ALL.iter().find_map(|route| fetch::cached(&cache, *route)) {
-                return Ok(Some(programs));
-            }
-            if need.sources == Sources::OnMachine {
-                tried.push("fetching was not allowed".to_owned());
-            } else {
-                for route in Route::ALL {
-                    match fetch::fetch(&cache, route, say) {
-                        Ok(programs) => return Ok(Some(programs)),
-                        Err(reason) => tried.push(reason),
-                    }
+            let fetched = routes.iter().map(|route| fetch::fetch(&cache, *route, say));
+            for programs in fetched.chain(std::iter::once_with(|| unpack::unpack(&cache, need.major, say))) {
+                match programs {
+                    Ok(programs) => return Ok(Some(programs)),
+                    Err(reason) => tried.push(reason),
                 }
             }
         }
-    } else {
-        tried.push("that version cannot be fetched".to_owned());
     }
     // Which version the system installs cannot be chosen, so it is of no use when one is required.
     if need.sources == Sources::MayInstall && need.major.is_none() {

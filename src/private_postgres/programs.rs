@@ -31,24 +31,31 @@ pub(super) struct Programs {
     /// The folder with `initdb`, `pg_ctl` and `postgres`.
     pub(super) bin: PathBuf,
     pub(super) major: u16,
+    /// Folders of libraries that they need and the system has not.
+    pub(super) libraries: Vec<PathBuf>,
     /// Which Postgres, from where; for people.
     pub(super) origin: String,
 }
 
 impl Programs {
     /// Asks the programs in `bin`. The error is a short reason.
-    pub(super) fn ask(bin: &Path, whence: &str) -> Result<Self, String> {
+    pub(super) fn ask(bin: &Path, libraries: Vec<PathBuf>, whence: &str) -> Result<Self, String> {
         let bin = bin.canonicalize().map_err(|error| error.to_string())?;
         if let Some(missing) = NAMES.iter().find(|name| !bin.join(name).is_file()) {
             return Err(format!("it has no {missing}"));
         }
         // Root may ask for the version, though it may not start a server.
-        let answer = finish(Command::new(bin.join("postgres")).arg("--version")).map_err(|error| error.to_string())?;
+        let mut programs = Self { bin, major: 0, libraries, origin: String::new() };
+        let mut postgres = Command::new(programs.program("postgres"));
+        programs.lend_libraries(&mut postgres);
+        let answer = finish(postgres.arg("--version")).map_err(|error| error.to_string())?;
         let version = answer.output.split_whitespace().nth(2).unwrap_or_default();
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         match digits.parse() {
             Ok(major) if answer.success => {
-                Ok(Self { origin: format!("Postgres {version}, {whence} {}", bin.display()), bin, major })
+                programs.major = major;
+                programs.origin = format!("Postgres {version}, {whence} {}", programs.bin.display());
+                Ok(programs)
             }
             _ => Err(format!("its postgres does not tell a version: {}", answer.output)),
         }
@@ -56,6 +63,19 @@ impl Programs {
 
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
+    }
+
+    /// Gives a command the folders of libraries, before those that it was given by the caller's environment.
+    pub(super) fn lend_libraries(&self, command: &mut Command) {
+        const VARIABLE: &str = "LD_LIBRARY_PATH";
+        if self.libraries.is_empty() {
+            return;
+        }
+        let given = std::env::var_os(VARIABLE);
+        let all = self.libraries.iter().cloned().chain(given.iter().flat_map(std::env::split_paths));
+        if let Ok(path) = std::env::join_paths(all) {
+            command.env(VARIABLE, path);
+        }
     }
 }
 
@@ -72,7 +92,7 @@ pub(super) fn on_machine(search_path: Option<&OsStr>, layouts: &[&str]) -> Vec<P
             if found.iter().chain(&group).any(|known| known.bin == bin) {
                 continue;
             }
-            group.extend(Programs::ask(bin, "from"));
+            group.extend(Programs::ask(bin, Vec::new(), "from"));
         }
         group.retain(|programs| programs.major >= MAJOR_MIN);
         group.sort_by_key(|programs| std::cmp::Reverse(programs.major));
@@ -99,11 +119,12 @@ fn expand(layout: &str) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn fake(folder: &Path, version: &str) {
+    /// Programs that only tell a version.
+    pub(in crate::private_postgres) fn fake(folder: &Path, version: &str) {
         std::fs::create_dir_all(folder).unwrap();
         for name in NAMES {
             let file = folder.join(name);
@@ -111,6 +132,12 @@ mod tests {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::fake;
+    use super::*;
 
     #[test]
     fn the_search_path_comes_first_then_the_newest() {
@@ -132,6 +159,6 @@ mod tests {
         fake(root.path(), "17.1");
         std::fs::remove_file(root.path().join("pg_ctl")).unwrap();
         assert_eq!(on_machine(Some(root.path().as_os_str()), &[]), []);
-        assert_eq!(Programs::ask(root.path(), "from").unwrap_err(), "it has no pg_ctl");
+        assert_eq!(Programs::ask(root.path(), Vec::new(), "from").unwrap_err(), "it has no pg_ctl");
     }
 }

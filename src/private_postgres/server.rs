@@ -19,7 +19,7 @@ use nix::fcntl::OFlag;
 
 use super::account::Account;
 use super::error::PrivatePostgresError;
-use super::folders::open_file;
+use super::folders::{open_file, remove_folder};
 use super::process::{Finished, finish, on_search_path};
 use super::programs::Programs;
 use super::{Durability, ROLE, Stop};
@@ -129,17 +129,12 @@ impl Server {
     /// Makes the cluster beside its place and moves it there, so that a killed attempt leaves nothing that looks whole.
     pub(super) fn make_cluster(&self) -> Result<(), PrivatePostgresError> {
         let half = self.data_dir.join("pg.new");
-        match std::fs::remove_dir_all(&half) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(PrivatePostgresError::io("remove", &half)(error));
-            }
-            _ => {}
-        }
+        remove_folder(&half).map_err(PrivatePostgresError::io("remove", &half))?;
         std::fs::create_dir(&half).map_err(PrivatePostgresError::io("make", &half))?;
         std::fs::set_permissions(&half, Permissions::from_mode(0o700))
             .map_err(PrivatePostgresError::io("close", &half))?;
         self.account.own(&half)?;
-        let mut initdb = self.account.command(self.programs.program("initdb"));
+        let mut initdb = self.program("initdb");
         // Without a locale the cluster is the same on every system, and sorts by bytes.
         initdb.args(["-U", ROLE, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-instructions"]);
         if self.durability == Durability::None {
@@ -265,8 +260,14 @@ impl Server {
         run("pg_ctl stop", self.pg_ctl().args(["-t", "60", "-m", mode, "stop"]))
     }
 
+    fn program(&self, name: &str) -> Command {
+        let mut program = self.account.command(self.programs.program(name));
+        self.programs.lend_libraries(&mut program);
+        program
+    }
+
     fn pg_ctl(&self) -> Command {
-        let mut pg_ctl = self.account.command(self.programs.program("pg_ctl"));
+        let mut pg_ctl = self.program("pg_ctl");
         pg_ctl.args(["-s", "-w", "-D"]).arg(cluster(&self.data_dir));
         pg_ctl
     }
@@ -290,6 +291,8 @@ impl Server {
         let users = open_file(&self.data_dir.join("users.lock"))?;
         let mut guard = self.account.command("/bin/sh");
         guard.args(["-c", GUARD, "wxpatrol-guard"]).arg(self.programs.program("pg_ctl")).arg(cluster(&self.data_dir));
+        // For pg_ctl.
+        self.programs.lend_libraries(&mut guard);
         guard.arg(&self.socket_folder).stdin(users).stdout(guard_lock).stderr(Stdio::null());
         // Its own group: an interrupt from the keyboard is for us, not for it.
         let mut child =

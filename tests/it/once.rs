@@ -171,3 +171,15 @@ async fn a_run_that_has_nothing_left_ends_while_another_one_is_busy_for_long() {
     assert!(slow.killed().await, "it is busy");
     assert_eq!(world.count("select count(*) from wxpatrol.coverage where not adds_up").await, 0);
 }
+
+#[tokio::test]
+async fn only_https_needs_the_machine_s_certificates_of_authorities() {
+    let world = World::synced(plan(2, 1)).await;
+    let nowhere = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    let rehearsal = world.program_with(&nowhere, &["--once", "--check", "phone"]).await;
+    assert_eq!(rehearsal.code, Some(0), "{}", rehearsal.everything());
+    let https = [&nowhere[..], &[("WXPATROL_WECHAT_BASE_URL", "https://127.0.0.1:9")]].concat();
+    let refused = world.program_with(&https, &["--once", "--check", "phone"]).await;
+    assert_eq!(refused.code, Some(2), "{}", refused.everything());
+    assert!(refused.stderr.contains("install the package ca-certificates"), "{}", refused.everything());
+}
