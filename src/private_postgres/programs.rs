@@ -45,17 +45,14 @@ impl Programs {
             return Err(format!("it has no {missing}"));
         }
         // Root may ask for the version, though it may not start a server.
-        let mut programs = Self { bin, major: 0, libraries, origin: String::new() };
-        let mut postgres = Command::new(programs.program("postgres"));
-        programs.lend_libraries(&mut postgres);
+        let mut postgres = Command::new(bin.join("postgres"));
+        lend(&libraries, &mut postgres);
         let answer = finish(postgres.arg("--version")).map_err(|error| error.to_string())?;
         let version = answer.output.split_whitespace().nth(2).unwrap_or_default();
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         match digits.parse() {
             Ok(major) if answer.success => {
-                programs.major = major;
-                programs.origin = format!("Postgres {version}, {whence} {}", programs.bin.display());
-                Ok(programs)
+                Ok(Self { origin: format!("Postgres {version}, {whence} {}", bin.display()), bin, major, libraries })
             }
             _ => Err(format!("its postgres does not tell a version: {}", answer.output)),
         }
@@ -65,17 +62,22 @@ impl Programs {
         self.bin.join(name)
     }
 
-    /// Gives a command the folders of libraries, before those that it was given by the caller's environment.
+    /// Gives a command that is one of the programs, or starts one, the folders of libraries.
     pub(super) fn lend_libraries(&self, command: &mut Command) {
-        const VARIABLE: &str = "LD_LIBRARY_PATH";
-        if self.libraries.is_empty() {
-            return;
-        }
-        let given = std::env::var_os(VARIABLE);
-        let all = self.libraries.iter().cloned().chain(given.iter().flat_map(std::env::split_paths));
-        if let Ok(path) = std::env::join_paths(all) {
-            command.env(VARIABLE, path);
-        }
+        lend(&self.libraries, command);
+    }
+}
+
+/// Puts folders of libraries before those that the caller's environment names.
+fn lend(libraries: &[PathBuf], command: &mut Command) {
+    const VARIABLE: &str = "LD_LIBRARY_PATH";
+    if libraries.is_empty() {
+        return;
+    }
+    let given = std::env::var_os(VARIABLE);
+    let all = libraries.iter().cloned().chain(given.iter().flat_map(std::env::split_paths));
+    if let Ok(path) = std::env::join_paths(all) {
+        command.env(VARIABLE, path);
     }
 }
 

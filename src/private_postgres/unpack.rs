@@ -23,7 +23,7 @@ pub(super) fn cached(cache: &Path, major: Option<u16>) -> Option<Programs> {
     let unpacked = homes.filter_map(|home| major_of_home(&home.file_name()));
     let mut fitting: Vec<u16> = unpacked.filter(|unpacked| major.is_none_or(|major| major == *unpacked)).collect();
     fitting.sort_unstable();
-    fitting.into_iter().rev().find_map(|major| programs(cache, major).ok())
+    fitting.into_iter().rev().find_map(|major| programs(&home(cache, major), major).ok())
 }
 
 fn home(cache: &Path, major: u16) -> PathBuf {
@@ -34,10 +34,9 @@ fn major_of_home(name: &OsStr) -> Option<u16> {
     name.to_str()?.strip_prefix("postgres-")?.strip_suffix("-apt")?.parse().ok()
 }
 
-fn programs(cache: &Path, major: u16) -> Result<Programs, String> {
-    let home = home(cache, major);
+fn programs(home: &Path, major: u16) -> Result<Programs, String> {
     let bin = home.join(format!("usr/lib/postgresql/{major}/bin"));
-    Programs::ask(&bin, libraries(&home), "unpacked by apt-get and dpkg-deb into")
+    Programs::ask(&bin, libraries(home), "unpacked by apt-get and dpkg-deb into")
 }
 
 /// The folders in which packages lay libraries down: `lib` and `usr/lib`, and one for the architecture below each.
@@ -69,12 +68,12 @@ pub(super) fn unpack(cache: &Path, major: Option<u16>, say: &dyn Fn(&str)) -> Re
     let swept = remove_folder(&work);
     let major = unpacked?;
     swept.map_err(|error| error.to_string())?;
-    let there = programs(cache, major).and_then(|programs| runs(&programs).map(|()| programs));
-    there.map_err(|reason| told(format!("the programs do not run on this machine: {reason}")))
+    programs(&home(cache, major), major).map_err(told)
 }
 
-/// Whether the others find their libraries too.
-fn runs(programs: &Programs) -> Result<(), String> {
+/// Whether all of them find their libraries.
+fn prove(tree: &Path, major: u16) -> Result<(), String> {
+    let programs = programs(tree, major)?;
     ["initdb", "pg_ctl"].iter().try_for_each(|name| {
         let mut program = Command::new(programs.program(name));
         programs.lend_libraries(&mut program);
@@ -98,10 +97,7 @@ fn unpack_into(work: &Path, cache: &Path, major: Option<u16>, say: &dyn Fn(&str)
         return Err(format!("its programs need the system's time zones, and there is no {A_TIME_ZONE}"));
     }
     let whose = major.map_or_else(|| "the distribution's Postgres".to_owned(), |major| format!("Postgres {major}"));
-    say(&format!(
-        "fetching {whose} with apt-get into {} (about 20 MB of lists and 20 to 100 MB of packages, once; nothing is installed)",
-        cache.display()
-    ));
+    say(&format!("fetching {whose} with apt-get into {} (about 80 MB, once; nothing is installed)", cache.display()));
     // One list of somebody else's that can not be had fails the whole update, and what we want may be in the others.
     let updated = apt.get(&["update"]);
     let got = packages(&apt, major);
@@ -119,6 +115,7 @@ fn unpack_into(work: &Path, cache: &Path, major: Option<u16>, say: &dyn Fn(&str)
     }
     thin(&tree, major).map_err(io)?;
     open_up(&tree, false).map_err(io)?;
+    prove(&tree, major).map_err(|reason| format!("the programs do not run on this machine: {reason}"))?;
     let home = home(cache, major);
     remove_folder(&home).map_err(io)?;
     std::fs::rename(&tree, home).map_err(io)?;
