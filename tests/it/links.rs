@@ -152,3 +152,26 @@ async fn one_reading_settles_every_pair_of_an_official_account() {
     world.once_of(&[CheckName::Invite]).await.assert_complete();
     assert_eq!(world.wechat.readout().invitations, 12);
 }
+
+#[tokio::test]
+async fn a_pair_that_the_list_shows_with_a_status_that_nobody_knows_is_not_invited_again() {
+    let world = one_pair(LinkMode::Status(77)).await;
+    let (account, program) = pair(0, 0);
+    state_after(&world, Duration::ZERO).await;
+    let mut state = String::new();
+    for _ in 0..9 {
+        state = state_after(&world, DAY).await;
+    }
+    assert_eq!(state, "stale");
+    let wanted = world.program(&["want", &account, &program]).await;
+    assert_eq!(wanted.code, Some(0), "{}", wanted.everything());
+    assert_eq!(state_after(&world, DAY).await, "wanted");
+    assert_eq!(world.wechat.readout().invitations, 1, "it is there, as whatever");
+    assert_eq!(
+        world.texts("select reason from wxpatrol_data.item where check_name = 'invite'").await,
+        ["awaiting_reading"]
+    );
+    world.wechat.unlink(&account, &program).unwrap();
+    assert_eq!(state_after(&world, DAY).await, "invited");
+    assert_eq!(world.wechat.readout().invitations, 2);
+}

@@ -326,3 +326,16 @@ async fn a_nightly_sync_whose_list_proves_nothing_is_no_complete_run_and_says_wh
         0
     );
 }
+
+#[tokio::test]
+async fn merchants_whose_info_refuses_every_token_of_the_platform_s_keep_no_other_from_being_read() {
+    let world = World::new(plan(300, 0)).await.with("WXPATROL_LIMIT_API_GET_AUTHORIZER_INFO", "unlimited");
+    for odd in [3, 4, 40] {
+        let refuses = Rule::new(Oddity::Errcode(40001)).of(Plan::mini_program(odd));
+        world.wechat.script(refuses.on(Endpoint::ApiGetAuthorizerInfo)).unwrap();
+    }
+    let ended = world.program(&["sync"]).await;
+    assert!(ended.stderr.contains("300 merchants listed, 297 informed"), "{}", ended.everything());
+    assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where info_at is null").await, 3);
+    assert_eq!(world.count("select count(*) from wxpatrol_data.platform where halted_at is not null").await, 0);
+}

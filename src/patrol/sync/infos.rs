@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc;
 
 use super::{Sync, SyncError, Synced, TRIES};
 use crate::{
-    domain::{Class, Endpoint, Kind},
+    domain::{CallError, Class, Endpoint, Kind, TokenFault},
     store::{
         merchant_list::{Given, MerchantList},
         merchants::MerchantRow,
@@ -16,8 +18,11 @@ use crate::{
 
 /// Infos that are asked for at once.
 const IN_FLIGHT: usize = 16;
-/// Infos that are kept in one statement.
+/// Merchants that are asked about before it is looked who is left.
 const BATCH: i64 = 200;
+
+/// What WeChat says about a merchant, and when it was asked.
+type Answer = (String, DateTime<Utc>, Result<MerchantRow, SyncError>);
 
 impl Sync {
     /// Reads what WeChat says about every merchant of which it was not asked, or only about those whose kind is not known.
@@ -27,59 +32,73 @@ impl Sync {
         loop {
             let appids = self.store.merchants_without_info(platform, &after, BATCH, unknown_only).await?;
             let Some(last) = appids.last().cloned() else { return Ok(()) };
-            let mut told = false;
-            let mut halted = Vec::new();
-            let mut ended = None;
-            let answers = stream::iter(appids)
-                .map(|appid| async move {
-                    let asked_at = self.store.now_at_least();
-                    (appid.clone(), asked_at, self.info(appid).await)
-                })
-                .buffer_unordered(IN_FLIGHT)
-                // Kept as they come: an event may bring newer words while others are asked about.
-                .ready_chunks(IN_FLIGHT);
-            let mut answers = std::pin::pin!(answers);
-            while let Some(answers) = answers.next().await {
-                let mut rows = Vec::new();
-                let mut withdrawn = Vec::new();
-                let mut failed = Vec::new();
-                for (appid, asked_at, answer) in answers {
-                    match answer {
-                        Ok(row) => rows.push(row),
-                        Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => {
-                            withdrawn.push((appid, asked_at))
-                        }
-                        Err(SyncError::Info(error)) => {
-                            tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
-                            failed.push(appid);
-                            match error.class() {
-                                Class::Halt => halted.push(error),
-                                _ => told = true,
-                            }
-                        }
-                        Err(error) => ended = Some(error),
-                    }
+            // Whoever asks may hold a connection of the pool while its words are not looked at: with the keeping, which waits for
+            // one too, it goes on beside. There is room for every answer, so that asking never waits for keeping.
+            let (answered, answers) = mpsc::channel(appids.len());
+            let asking = async {
+                let mut asked = std::pin::pin!(
+                    stream::iter(appids)
+                        .map(|appid| async move {
+                            let asked_at = self.store.now_at_least();
+                            (appid.clone(), asked_at, self.info(appid).await)
+                        })
+                        .buffer_unordered(IN_FLIGHT)
+                );
+                while let Some(answer) = asked.next().await {
+                    answered.try_send(answer).expect("there is room for every answer, and whoever keeps them is there");
                 }
-                told |= !rows.is_empty() || !withdrawn.is_empty();
-                synced.failed += failed.len() as u64;
-                synced.informed += rows.len() as u64;
-                synced.withdrawn += withdrawn.len() as u64;
-                if !rows.is_empty() {
-                    self.answered(synced).await?;
-                }
-                self.store.keep_info(platform, &rows, self.given()).await?;
-                self.store.withdraw(platform, &withdrawn).await?;
-                self.store.note_unreadable_info(platform, &failed).await?;
-            }
-            // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
-            if !told {
-                ended = ended.or(halted.pop().map(SyncError::Info));
-            }
-            if let Some(error) = ended {
-                return Err(error);
-            }
+                drop(answered);
+                Ok(())
+            };
+            tokio::try_join!(asking, self.kept(answers, synced))?;
             after = last;
         }
+    }
+
+    /// Keeps a batch's answers as they come: an event may bring newer words while others are asked about.
+    async fn kept(&self, mut answers: mpsc::Receiver<Answer>, synced: &mut Synced) -> Result<(), SyncError> {
+        let platform = self.platform.id;
+        let mut told = false;
+        let mut halted = None;
+        let mut ended = None;
+        let mut some = Vec::new();
+        while answers.recv_many(&mut some, IN_FLIGHT).await > 0 {
+            let mut rows = Vec::new();
+            let mut withdrawn = Vec::new();
+            let mut failed = Vec::new();
+            for (appid, asked_at, answer) in some.drain(..) {
+                match answer {
+                    Ok(row) => rows.push(row),
+                    Err(SyncError::Info(error)) if error.class() == Class::Withdrawn => {
+                        withdrawn.push((appid, asked_at));
+                    }
+                    Err(SyncError::Info(error)) => {
+                        tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
+                        failed.push(appid);
+                        match error.class() {
+                            Class::Halt => halted = Some(error),
+                            _ => told = true,
+                        }
+                    }
+                    Err(error) => ended = Some(error),
+                }
+            }
+            told |= !rows.is_empty() || !withdrawn.is_empty();
+            synced.failed += failed.len() as u64;
+            synced.informed += rows.len() as u64;
+            synced.withdrawn += withdrawn.len() as u64;
+            if !rows.is_empty() {
+                self.answered(synced).await?;
+            }
+            self.store.keep_info(platform, &rows, self.given()).await?;
+            self.store.withdraw(platform, &withdrawn).await?;
+            self.store.note_unreadable_info(platform, &failed).await?;
+        }
+        // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
+        if !told {
+            ended = ended.or(halted.map(SyncError::Info));
+        }
+        ended.map_or(Ok(()), Err)
     }
 
     async fn info(&self, appid: String) -> Result<MerchantRow, SyncError> {
@@ -112,7 +131,7 @@ impl Sync {
                     if !passing || tries >= TRIES {
                         return Err(SyncError::Info(error));
                     }
-                    self.pause(Duration::from_secs(u64::from(tries))).await?;
+                    self.pause(Duration::from_secs(u64::from(tries)).max(worth_waiting_for(&error))).await?;
                 }
             }
         }
@@ -144,5 +163,16 @@ impl Sync {
     /// What WeChat's word does not replace.
     fn given(&self) -> Given {
         self.source.as_ref().map(MerchantList::given).unwrap_or_default()
+    }
+}
+
+/// How long nobody can be asked, where that is said and is not long: not the merchant's fault, who would lose his tries over it.
+fn worth_waiting_for(error: &CallError) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(60);
+    match error {
+        CallError::NoToken(TokenFault::CoolingDown { wait, .. } | TokenFault::NoComponent { wait, .. }) => {
+            (*wait).min(LONGEST)
+        }
+        _ => Duration::ZERO,
     }
 }

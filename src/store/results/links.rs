@@ -61,6 +61,8 @@ pub(in crate::store) struct Moved {
     next: Link,
     cause: String,
     was_read: bool,
+    /// The reading shows the pair with a status that nobody knows.
+    unnamed: bool,
 }
 
 async fn now(transaction: &mut Transaction) -> Result<DateTime<Utc>, StoreError> {
@@ -109,7 +111,8 @@ pub(super) async fn write_readings(
                 "reading".to_owned()
             }
         };
-        moved.push(Moved { row, next, cause, was_read: true });
+        let unnamed = matches!(seen, Seen::Unnamed(_));
+        moved.push(Moved { row, next, cause, was_read: true, unnamed });
     }
     write_moved(transaction, context, now, &moved).await?;
     confirm_intents(transaction, context, &moved).await?;
@@ -174,7 +177,7 @@ pub(super) async fn write_invitations(
                 now + TimeDelta::from_std(next.next_reading(now)).unwrap_or_default(),
             ));
         }
-        moved.push(Moved { row, next, cause, was_read: false });
+        moved.push(Moved { row, next, cause, was_read: false, unnamed: false });
     }
     write_moved(transaction, context, now, &moved).await?;
     sqlx::query(include_str!("../sql/item_due_again.sql"))
@@ -219,7 +222,8 @@ pub(in crate::store) async fn apply_operators_word(
     let mut moved = Vec::with_capacity(rows.len());
     for row in rows {
         let next = row.link()?.next(&LinkEvent::OperatorWants, now, context.patience);
-        moved.push(Moved { row, next, cause: "an operator wants it".to_owned(), was_read: false });
+        let cause = "an operator wants it".to_owned();
+        moved.push(Moved { row, next, cause, was_read: false, unnamed: false });
     }
     write_moved(transaction, context, now, &moved).await
 }
@@ -269,8 +273,14 @@ async fn write_moved(
 }
 
 /// What a pair's state means for its invitation: outcome (`None`: to be sent), reason, due time.
-fn invitation(link: &Link, now: DateTime<Utc>) -> (Option<&'static str>, Option<&'static str>, Option<DateTime<Utc>>) {
+fn invitation(
+    link: &Link,
+    unnamed: bool,
+    now: DateTime<Utc>,
+) -> (Option<&'static str>, Option<&'static str>, Option<DateTime<Utc>>) {
     match link.state {
+        // It is there, as whatever: only a reading that does not show it is a reason to message people.
+        LinkState::Wanted | LinkState::Deferred if unnamed => (Some("deferred"), Some("awaiting_reading"), None),
         LinkState::Wanted => (None, None, Some(now)),
         LinkState::Invited | LinkState::WaitingOfficialAccount | LinkState::WaitingMiniProgram | LinkState::Linked => {
             (Some("done"), None, None)
@@ -292,7 +302,7 @@ async fn follow(
     if wanted.is_empty() {
         return Ok(());
     }
-    let said: Vec<_> = wanted.iter().map(|pair| invitation(&pair.next, now)).collect();
+    let said: Vec<_> = wanted.iter().map(|pair| invitation(&pair.next, pair.unnamed, now)).collect();
     sqlx::query(include_str!("../sql/invite_items_follow.sql"))
         .bind(context.platform)
         .bind(now)

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use super::super::{Pace, Platform, Wechat};
 use super::refusals::Refusals;
-use super::{Got, LONG_BEFORE_ITS_END, Lines, Replacement, lock, no_token};
+use super::{Got, LONG_BEFORE_ITS_END, Lines, Replacement, component_refused, lock, no_token};
 use crate::domain::ports::{Cause, Holder, PortError, StoredToken, TokenVault};
-use crate::domain::{CallError, PlatformId, TokenFault};
+use crate::domain::{CallError, Endpoint, PlatformId, TokenFault};
 
 /// What WeChat documents; in force until a refresh of this process says otherwise.
 const LIFETIME_SECS: u64 = 7200;
@@ -288,8 +288,9 @@ impl Own {
     }
 
     /// A call about a merchant refused the second of the platform's tokens as well. One that was bought on its word: one
-    /// merchant is odd; several in a short time are the platform's trouble. One that was found may have died as the first
-    /// did, at any time since it was bought: another is bought in its place, and the caller tries again.
+    /// merchant is odd; several in a short time are the platform's trouble, if a call about nobody is refused too. One that was
+    /// found may have died as the first did, at any time since it was bought: another is bought in its place, and the caller
+    /// tries again.
     pub(super) async fn component_refused_again(
         &self,
         platform: &Platform,
@@ -301,7 +302,7 @@ impl Own {
             return third.map_or(Ok(()), |_| Err(no_token(TokenFault::BeingRefreshed)));
         }
         let merchants = self.0.vault.book_odd(platform.id, appid).await.map_err(|error| vault_silent(&error))?;
-        if merchants >= REFUSERS {
+        if merchants >= REFUSERS && self.list_refuses(platform, &second.token).await? {
             let reason = STOLEN.to_owned();
             return Err(no_token(TokenFault::Platform { errcode: Some(40001), reason, certain: true }));
         }
@@ -310,6 +311,20 @@ impl Own {
             "a call about this merchant refused two component tokens in a row; for a day its refusals have none bought"
         );
         Ok(())
+    }
+
+    /// Whether WeChat refuses this component token for the list of merchants, which is about none of them. Where it does not
+    /// answer, nothing is proven.
+    async fn list_refuses(&self, platform: &Platform, token: &StoredToken) -> Result<bool, CallError> {
+        let _permit = self.permit(platform, Endpoint::ApiGetAuthorizerList).await?;
+        let asked = self.0.wechat.authorizer_list(platform, &token.access_token, 0, 1).await;
+        if matches!(&asked, Err(error) if component_refused(error)) {
+            return Ok(true);
+        }
+        if matches!(asked, Ok(_) | Err(CallError::Refused { .. })) {
+            self.0.refusals.works(platform.id, token.version);
+        }
+        Ok(false)
     }
 
     pub(super) async fn stored(&self, platform: &Platform, holder: &Holder) -> Result<Option<StoredToken>, CallError> {

@@ -35,18 +35,37 @@ async fn one_merchant_that_refuses_two_component_tokens_hurts_itself_alone_and_h
     assert!(fresh_of(&world, "wx2222222222222222").await.is_ok());
 }
 
-#[tokio::test]
-async fn three_merchants_that_refuse_two_component_tokens_are_a_fault_of_the_platform() {
-    let world = World::new().await;
+/// How it ends for three merchants that refuse every component token.
+async fn three_refuse(world: &World) -> Vec<TokenFault> {
     let mut faults = Vec::new();
     for appid in ["wx1111111111111112", "wx1111111111111113", "wx1111111111111114"] {
         for _ in 0..2 {
             world.script.next(ApiAuthorizerToken, refused(40001));
         }
-        faults.push(fault(fresh_of(&world, appid).await));
+        faults.push(fault(fresh_of(world, appid).await));
         // The time between two purchases is over.
         world.vault.with(&Holder::Component, |row| row.refused_at = None);
     }
+    faults
+}
+
+#[tokio::test]
+async fn three_merchants_that_refuse_two_component_tokens_hurt_themselves_alone_while_the_list_takes_them() {
+    for listed in [json!({"total_count": 0}), refused(48001), away()] {
+        let world = World::new().await;
+        world.script.next(Endpoint::ApiGetAuthorizerList, listed);
+        let faults = three_refuse(&world).await;
+        assert!(faults.iter().all(|fault| matches!(fault, TokenFault::CoolingDown { .. })), "{faults:?}");
+        assert_eq!(world.script.calls(Endpoint::ApiGetAuthorizerList).len(), 1);
+        assert!(fresh_of(&world, "wx2222222222222222").await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn three_merchants_that_refuse_two_component_tokens_and_the_list_are_a_fault_of_the_platform() {
+    let world = World::new().await;
+    world.script.next(Endpoint::ApiGetAuthorizerList, refused(40001));
+    let faults = three_refuse(&world).await;
     assert!(matches!(faults[1], TokenFault::CoolingDown { .. }), "{faults:?}");
     let TokenFault::Platform { errcode, reason, certain } = &faults[2] else { panic!("{faults:?}") };
     assert_eq!((*errcode, *certain), (Some(40001), true));
