@@ -68,6 +68,16 @@ with moment as materialized (
          abandoned = 0
    where excluded.reason in ('withdrawn', 'account_status', 'permission')
       or i.reason in ('withdrawn', 'account_status', 'permission', 'token_lost', 'token_recovering')
+      -- An ask whose bar is lifted sleeps until a reading wakes it: where the phone was not barred with it, it is read again.
+      or i.check_name = 'phone'
+     and excluded.reason is null
+     and i.leased_by is null
+     and exists (select from item a
+                  where a.platform_id = i.platform_id
+                    and a.appid = i.appid
+                    and a.check_name = 'ask'
+                    and a.counterpart = ''
+                    and a.reason in ('withdrawn', 'account_status', 'permission', 'token_lost', 'token_recovering'))
   returning i.platform_id, i.appid, i.check_name, i.fence
 ), newly_held as (
   insert into hold (platform_id, appid, check_name, reason, created_by)

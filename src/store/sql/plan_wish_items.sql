@@ -51,7 +51,21 @@ with said as materialized (
                           'account_status', 'permission', 'token_lost', 'token_recovering')
           or (select bool_or(t.word_given) from items t
                where t.appid = i.appid and t.check_name = i.check_name and t.counterpart = i.counterpart)
-             and i.outcome is distinct from 'deferred')
+             and i.outcome is distinct from 'deferred'
+          -- An invitation whose bar is lifted waits for a reading: where the account was not barred with it, it is read again.
+          or i.check_name = 'links'
+             and excluded.reason is null
+             and exists (select from items t
+                           join item o
+                             on o.platform_id = i.platform_id
+                            and o.appid = t.appid
+                            and o.check_name = t.check_name
+                            and o.counterpart = t.counterpart
+                          where t.appid = i.appid
+                            and t.check_name = 'invite'
+                            and t.barred is null
+                            and o.reason in ('withdrawn', 'mini_program_withdrawn', 'not_an_official_account', 'not_a_mini_program',
+                                             'account_status', 'permission', 'token_lost', 'token_recovering')))
      and (i.leased_by is null
           or excluded.reason is not null and excluded.reason <> 'awaiting_reading')
   returning i.appid, i.check_name

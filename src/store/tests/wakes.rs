@@ -156,3 +156,37 @@ async fn a_reading_wakes_the_invitation_of_a_pair_that_is_not_there_and_none_tha
     let invitations: Vec<String> = sqlx::query_scalar(invitations).fetch_all(&database.pool).await.unwrap();
     assert_eq!(invitations, ["wxgone mini_program_withdrawn", "wxmini due", "wxother not_a_mini_program"]);
 }
+
+#[tokio::test]
+async fn a_message_whose_bar_is_lifted_has_the_reading_that_wakes_it_made_again() {
+    let database = TestDatabase::new().await;
+    say(
+        &database.pool,
+        "insert into platform (component_appid) values ('wxcomponent');
+         insert into merchant (platform_id, appid, kind) values
+             (1, 'wxmini', 'mini_program'), (1, 'wxoa', 'official_account'), (1, 'wxwell', 'mini_program');
+         insert into wish (platform_id, official_account, mini_program) values (1, 'wxoa', 'wxmini'), (1, 'wxoa', 'wxwell')",
+    )
+    .await;
+    let store = &database.store;
+    store.plan(CONTEXT, false).await.unwrap();
+    // Read a moment ago; then the message alone was refused, and planning was not there before the refusal was overtaken.
+    say(
+        &database.pool,
+        "update item set due_at = clock() + interval '1 day', due_since = due_at, outcome = 'done', reason = null
+          where check_name in ('phone', 'callback', 'links');
+         update item set due_at = 'infinity', outcome = 'skipped', reason = 'withdrawn'
+          where check_name = 'ask' and appid = 'wxmini' or check_name = 'invite' and counterpart = 'wxmini';
+         update merchant set plan_stale = true",
+    )
+    .await;
+    store.plan(CONTEXT, false).await.unwrap();
+    let due =
+        "select appid || ' ' || check_name from wxpatrol_data.item where due_at <= wxpatrol_data.clock() order by 1";
+    let due: Vec<String> = sqlx::query_scalar(due).fetch_all(&database.pool).await.unwrap();
+    assert_eq!(due, ["wxmini phone", "wxoa links"]);
+    let waiting =
+        "select reason from wxpatrol_data.item where due_at = 'infinity' and appid in ('wxmini', 'wxoa') order by 1";
+    let waiting: Vec<String> = sqlx::query_scalar(waiting).fetch_all(&database.pool).await.unwrap();
+    assert_eq!(waiting, ["awaiting_reading", "awaiting_reading", "phone_not_missing"]);
+}
