@@ -193,6 +193,10 @@ pub(super) async fn failed(
     if error.closes_merchant() {
         call.closes_until = outcome.due_at();
     }
+    // Whoever only waited for a token has no failure of its own, until it is given up for it.
+    if matches!(outcome, Outcome::Failed { .. }) && call.detail.is_none() {
+        call.detail = Some(error.to_string());
+    }
     Settled { outcome, call: Some(call), intent, free_at: free_at(inner, check, now), ..uncalled(claim, Outcome::Back) }
 }
 

@@ -10,10 +10,14 @@ use crate::{
     app::App,
     checks::{Moment, Subject, Verdict},
     config::Config,
-    domain::{CallError, Class},
+    domain::{CallError, Class, TokenFault},
     ops::print::Format,
     simulate::{self, Plan, SimulatedWechat},
-    store::{runs::RunWish, testing::TestDatabase},
+    store::{
+        claim::{ClaimWish, Losses},
+        runs::RunWish,
+        testing::TestDatabase,
+    },
     wechat::{Reply, Request},
 };
 
@@ -231,4 +235,31 @@ async fn the_sync_of_a_process_that_is_gone_is_closed_and_counted_once() {
     let counted: Vec<_> =
         handle.render().lines().filter(|line| line.starts_with("wxpatrol_runs_total")).map(str::to_owned).collect();
     assert!(matches!(&counted[..], [one] if one.contains("interrupted") && one.ends_with("} 1")), "{counted:?}");
+}
+
+#[tokio::test]
+async fn why_a_merchant_without_a_token_was_given_up_is_kept_with_its_last_try_and_with_none_before() {
+    let database = TestDatabase::new().await;
+    let (_wechat, app) = platform(&database).await;
+    let (inner, _) = two_mini_programs(&database, &app).await;
+    let wish = ClaimWish {
+        platform: inner.platform.id,
+        check: CheckName::Phone,
+        gate: None,
+        items_max: 1,
+        merchants: None,
+        lease: Duration::from_secs(60),
+        losses: Losses::OnceAtMost,
+        merchant_interval: Duration::ZERO,
+    };
+    let mut claim = inner.store.claim(wish).await.unwrap().remove(0);
+    let waits = TokenFault::CoolingDown { reason: "HTTP status 502".to_owned(), wait: Duration::from_secs(1) };
+    let asked = step::Asked { at: inner.now(), latency: Duration::ZERO };
+    for (attempts, kept) in [(0, None), (2, Some("HTTP status 502"))] {
+        claim.attempts = attempts;
+        let settled = step::failed(&inner, &claim, &CallError::NoToken(waits.clone()), asked, None).await;
+        let detail = settled.call.unwrap().detail;
+        assert_eq!(detail.is_some(), kept.is_some(), "{detail:?}");
+        assert!(kept.is_none_or(|kept| detail.unwrap().contains(kept)));
+    }
 }

@@ -55,6 +55,20 @@ async fn a_merchant_s_used_up_day_closes_its_endpoint_until_midnight_and_nobody_
 }
 
 #[tokio::test]
+async fn a_reading_that_waits_because_the_merchant_s_message_met_its_limit_is_told_so() {
+    let world = World::synced(plan(12, 1)).await;
+    world.once_of(&[CheckName::Phone]).await.assert_complete();
+    let missing = world.texts("select appid from wxpatrol_data.phone where state = 'missing' order by 1").await;
+    world.wechat.script(Rule::new(Oddity::Errcode(45_009)).of(&missing[0]).on(Endpoint::Checkmobile).times(1)).unwrap();
+    world.once_of(&[CheckName::Ask]).await.assert_complete();
+    world.program(&["--once", "--all", "--check", "phone"]).await;
+    let newest =
+        "select (reasons -> 'deferred')::text from wxpatrol_data.coverage join wxpatrol_data.run using (run_id)
+                   where check_name = 'phone' order by started_at desc limit 1";
+    assert_eq!(world.texts(newest).await, [r#"{"merchant_limit": 1}"#]);
+}
+
+#[tokio::test]
 async fn an_official_account_s_used_up_month_stops_its_invitations_and_not_its_readings() {
     let pairs: Vec<(u32, u32)> = (0..6).map(|program| (0, program)).collect();
     let world = World::wanting(Plan { official_accounts: 1, ..plan(6, 1) }, &pairs).await;
