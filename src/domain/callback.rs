@@ -105,18 +105,8 @@ impl Callback {
             let name = |state: CallbackState| Some(format!("\"{}\"", <&'static str>::from(state)));
             changes.push(FieldChange { field: "state".to_owned(), old: name(old_state), new: name(self.state()) });
         }
-        let mut old = Vec::new();
-        let mut new = Vec::new();
-        if let Some(config) = old_config {
-            flatten("", config, &mut old);
-        }
-        if let Some(config) = self.config() {
-            flatten("", &config.value(), &mut new);
-        }
-        old.sort();
-        new.sort();
-        number_repeated(&mut old);
-        number_repeated(&mut new);
+        let old = old_config.map(leaves_of).unwrap_or_default();
+        let new = self.config().map(|config| leaves_of(&config.value())).unwrap_or_default();
         let (mut left, mut right) = (old.into_iter().peekable(), new.into_iter().peekable());
         loop {
             let order = match (left.peek(), right.peek()) {
@@ -134,6 +124,30 @@ impl Callback {
             }
         }
         changes
+    }
+}
+
+/// The leaves of a configuration, each with a path of its own, in the order of these.
+fn leaves_of(config: &Value) -> Vec<(String, String)> {
+    let mut leaves = Vec::new();
+    flatten("", config, &mut leaves);
+    for (path, _) in &mut leaves {
+        shorten(path);
+    }
+    leaves.sort();
+    number_repeated(&mut leaves);
+    leaves
+}
+
+/// A path that nobody would write, and no index would hold, is told by its beginning and its digest.
+fn shorten(path: &mut String) {
+    const BYTES_MAX: usize = 300;
+    const KEPT: usize = 200;
+    if path.len() > BYTES_MAX {
+        let digest = Sha256::digest(path.as_bytes());
+        path.truncate(path.floor_char_boundary(KEPT));
+        *path += "...";
+        path.extend(digest.iter().take(8).map(|byte| format!("{byte:02x}")));
     }
 }
 
@@ -216,6 +230,17 @@ mod tests {
         let changes = new.changes_since(CallbackState::Configured, Some(&old));
         let change = |field, old, new| change(field, Some(old), Some(new));
         assert_eq!(changes, [change("a.b", "1", "3"), change("a.b!", "3", "5"), change("a.b#2", "2", "4")]);
+    }
+
+    #[test]
+    fn a_field_of_any_length_has_a_short_name_of_its_own() {
+        let key = |end: &str| "键".repeat(100_000) + end;
+        let old = json!({ key("a"): 1, key("b"): 1 });
+        let new = Callback::Configured(CanonicalConfig::of(&json!({ key("a"): 1, key("b"): 2 })));
+        let changes = new.changes_since(CallbackState::Configured, Some(&old));
+        let [change] = &changes[..] else { panic!("{} changes", changes.len()) };
+        assert_eq!((change.old.as_deref(), change.new.as_deref()), (Some("1"), Some("2")));
+        assert!(change.field.len() <= 300 && change.field.starts_with("键键"), "{}", change.field);
     }
 
     #[test]
