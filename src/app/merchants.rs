@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::{App, AppError, Exit, Ready, counted::counted};
 use crate::{
+    ops::print::{Column, Format, Kind, Table},
     patrol::sync::{Sync, SyncError, Synced},
     store::merchant_list::MerchantList,
 };
@@ -21,11 +22,13 @@ impl App {
         });
         let synced = self.alive_while(join_all(syncs)).await;
         let mut ends = Vec::new();
+        let mut rows = Vec::new();
         for (member, synced) in members.iter().zip(synced) {
             let of = if several { format!("{}: ", member.appid()) } else { String::new() };
             match synced {
                 Ok(synced) => {
                     tell!("sync: {of}{}", told(&synced));
+                    rows.push(row(member.appid(), &synced));
                     ends.push(if synced.whole() { Exit::Done } else { Exit::Incomplete });
                 }
                 Err(error) if !several => return Err(error),
@@ -34,6 +37,10 @@ impl App {
                     ends.push(error.exit());
                 }
             }
+        }
+        // A person was told.
+        if self.format != Format::Table {
+            self.print(&Table { title: None, columns: columns(), rows })?;
         }
         Ok(Exit::of_all(&ends))
     }
@@ -64,6 +71,29 @@ impl App {
             closed_max: None,
         }
     }
+}
+
+/// What a sync did, for a program.
+fn columns() -> Vec<Column> {
+    let number = |name| Column::new(name, Kind::Number);
+    vec![
+        Column::new("platform", Kind::Text),
+        number("listed"),
+        number("informed"),
+        number("unread"),
+        number("withdrew"),
+        number("nameless"),
+        number("values_left_out"),
+        Column::new("complete", Kind::Boolean),
+    ]
+}
+
+fn row(platform: &str, synced: &Synced) -> Vec<Option<String>> {
+    let counts = [synced.listed, synced.informed, synced.failed, synced.withdrawn, synced.nameless, synced.unreadable];
+    let mut cells = vec![Some(platform.to_owned())];
+    cells.extend(counts.iter().map(|count| Some(count.to_string())));
+    cells.push(Some(synced.whole().to_string()));
+    cells
 }
 
 /// What a sync did, for a person.

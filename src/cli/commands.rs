@@ -46,7 +46,8 @@ pub enum Command {
     /// Read the merchants that authorized the platform
     ///
     /// Reads WeChat's list and what is known about each merchant, and writes both to the database: new merchants are
-    /// added, changed ones updated, and those that withdrew are marked. Messages nobody.
+    /// added, changed ones updated, and those that withdrew are marked. A merchant that did not authorize anew is asked
+    /// about again after 20 hours. Messages nobody.
     ///
     /// Example: wxpatrol sync
     Sync,

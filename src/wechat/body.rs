@@ -27,6 +27,13 @@ pub(super) enum Scalar {
     Other,
 }
 
+/// The integer that a number with a point (`48001.0`) is, up to where such numbers name each.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and within the bounds")]
+    (number.fract() == 0.0 && number.abs() < EXACT_MAX).then_some(number as i64)
+}
+
 impl Scalar {
     /// The integer, also when it is written as a string.
     pub(super) fn integer(&self) -> Option<i64> {
@@ -65,7 +72,10 @@ impl Scalar {
         match value {
             None | Some(Value::Null) => Self::Absent,
             Some(Value::Bool(on)) => Self::Switch(*on),
-            Some(Value::Number(number)) => number.as_i64().map_or(Self::Other, Self::Integer),
+            Some(Value::Number(number)) => {
+                let whole = number.as_i64().or_else(|| number.as_f64().and_then(whole));
+                whole.map_or(Self::Other, Self::Integer)
+            }
             Some(Value::String(text)) => Self::Text(text.clone()),
             Some(Value::Array(_) | Value::Object(_)) => Self::Other,
         }
@@ -94,8 +104,8 @@ impl<'de> Deserialize<'de> for Scalar {
                 Ok(i64::try_from(number).map_or(Scalar::Other, Scalar::Integer))
             }
 
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Scalar, E> {
-                Ok(Scalar::Other)
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Scalar, E> {
+                Ok(whole(number).map_or(Scalar::Other, Scalar::Integer))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {

@@ -81,6 +81,16 @@ fn an_errcode_as_text_is_an_errcode() {
 }
 
 #[test]
+fn a_whole_number_with_a_point_is_an_integer_and_a_broken_one_is_not() {
+    let errcode = |number: &str| reply(&CHECK, format!(r#"{{"errcode":{number},"has_mobile":true}}"#));
+    assert_eq!(errcode("0.0"), Ok(Reply::CheckMobile { has_mobile: true }));
+    assert_eq!(errcode("4.8001e4").unwrap_err().errcode(), Some(48001));
+    for odd in ["48001.5", "1e300", "18446744073709551615"] {
+        assert!(unreadable(errcode(odd)), "{odd}");
+    }
+}
+
+#[test]
 fn odd_fields_do_not_hide_an_errcode() {
     let body = r#"{"errcode":40001,"errmsg":["x"],"has_mobile":[{}],"data":"","wxopens":7}"#;
     for request in [CHECK, Request::GetCallbackConfig, Request::WxampLinkGet] {

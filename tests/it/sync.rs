@@ -339,3 +339,17 @@ async fn merchants_whose_info_refuses_every_token_of_the_platform_s_keep_no_othe
     assert_eq!(world.count("select count(*) from wxpatrol_data.merchant where info_at is null").await, 3);
     assert_eq!(world.count("select count(*) from wxpatrol_data.platform where halted_at is not null").await, 0);
 }
+
+#[tokio::test]
+async fn what_a_sync_did_is_told_to_programs_on_stdout() {
+    let world = World::new(plan(3, 1)).await;
+    let ended = world.program(&["sync", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let expected = serde_json::json!([{
+        "platform": Plan::default().component_appid, "listed": 4, "informed": 4, "unread": 0, "withdrew": 0, "nameless": 0,
+        "values_left_out": 0, "complete": true,
+    }]);
+    assert_eq!(told, expected);
+    assert_eq!(world.program(&["sync"]).await.stdout, "", "a person was told");
+}
