@@ -9,14 +9,19 @@ use tokio::time::Instant;
 
 use super::super::Platform;
 use super::own::{Own, vault_silent};
-use super::{lock, no_token};
+use super::{Got, component_refused, lock, no_token};
 use crate::domain::ports::StoredToken;
-use crate::domain::{CallError, PlatformId, TokenFault};
+use crate::domain::{CallError, Endpoint, PlatformId, TokenFault};
 
 /// Different merchants that must have refused it.
 const MERCHANTS: usize = 3;
+/// Merchants that must have refused two of the platform's tokens in a row before that is the platform's trouble.
+const REFUSERS: u64 = 3;
 /// Another process fetches one: it is looked again after this.
 const ELSEWHERE: Duration = Duration::from_secs(1);
+
+const STOLEN: &str = "the component token was refused right after it was bought, three times within ten minutes: another system \
+                      fetches component tokens for this platform, stop it or use external tokens (WXPATROL_TOKEN_URL)";
 
 /// What was refused, one token for each platform.
 #[derive(Default)]
@@ -107,6 +112,46 @@ impl Own {
         {
             tracing::warn!(%error, "that the component token is dead could not be written down; other processes find out");
         }
+    }
+
+    /// A call about a merchant refused the second of the platform's tokens as well. One that was bought on its word: one
+    /// merchant is odd; several in a short time are the platform's trouble, if a call about nobody is refused too. One that was
+    /// found may have died as the first did, at any time since it was bought: another is bought in its place, and the caller
+    /// tries again.
+    pub(super) async fn component_refused_again(
+        &self,
+        platform: &Platform,
+        appid: &str,
+        second: &Got,
+    ) -> Result<(), CallError> {
+        if !second.bought {
+            let third = self.component_after_refusal(platform, &second.token, Some(appid)).await?;
+            return third.map_or(Ok(()), |_| Err(no_token(TokenFault::BeingRefreshed)));
+        }
+        let merchants = self.0.vault.book_odd(platform.id, appid).await.map_err(|error| vault_silent(&error))?;
+        if merchants >= REFUSERS && self.list_refuses(platform, &second.token).await? {
+            let reason = STOLEN.to_owned();
+            return Err(no_token(TokenFault::Platform { errcode: Some(40001), reason, certain: true }));
+        }
+        tracing::warn!(
+            merchant.id = appid,
+            "a call about this merchant refused two component tokens in a row; for a day its refusals have none bought"
+        );
+        Ok(())
+    }
+
+    /// Whether WeChat refuses this component token for the list of merchants, which is about none of them. Where it does not
+    /// answer, nothing is proven.
+    async fn list_refuses(&self, platform: &Platform, token: &StoredToken) -> Result<bool, CallError> {
+        let _permit = self.permit(platform, Endpoint::ApiGetAuthorizerList).await?;
+        let asked = self.0.wechat.authorizer_list(platform, &token.access_token, 0, 1).await;
+        if matches!(&asked, Err(error) if component_refused(error)) {
+            return Ok(true);
+        }
+        if matches!(asked, Ok(_) | Err(CallError::Refused { .. })) {
+            self.0.refusals.works(platform.id, token.version);
+        }
+        Ok(false)
     }
 
     /// Hears which component token is dead by the word of other processes.
