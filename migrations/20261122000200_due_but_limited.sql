@@ -1,5 +1,5 @@
--- What a run leaves because the merchant's own limit, or what WeChat said of this merchant alone, bars it yet, is told so in its
--- coverage: 'due' said nothing of the cause. Otherwise as before.
+-- A reading that a run leaves because the merchant's own limit, or what WeChat said of this merchant alone, bars it yet, is told so
+-- in its coverage: 'due' said nothing of the cause. A message's limit stands at its merchant's reading. Otherwise as before.
 -- Half applied: apply again.
 
 create or replace function item_bucket(i item, run_started_at timestamptz, left_because text, left_by_hold boolean,

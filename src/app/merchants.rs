@@ -34,6 +34,7 @@ impl App {
                 Err(error) if !several => return Err(error),
                 Err(error) => {
                     tell!("wxpatrol: {of}{error}");
+                    rows.push(unsynced(member.appid(), &error));
                     ends.push(error.exit());
                 }
             }
@@ -85,14 +86,24 @@ fn columns() -> Vec<Column> {
         number("nameless"),
         number("values_left_out"),
         Column::new("complete", Kind::Boolean),
+        Column::new("error", Kind::Text),
     ]
+}
+
+/// The row of a platform that was not synced to the end.
+fn unsynced(platform: &str, error: &AppError) -> Vec<Option<String>> {
+    let mut cells = vec![None; columns().len()];
+    cells[0] = Some(platform.to_owned());
+    cells[7] = Some(false.to_string());
+    cells[8] = Some(error.to_string());
+    cells
 }
 
 fn row(platform: &str, synced: &Synced) -> Vec<Option<String>> {
     let counts = [synced.listed, synced.informed, synced.failed, synced.withdrawn, synced.nameless, synced.unreadable];
     let mut cells = vec![Some(platform.to_owned())];
     cells.extend(counts.iter().map(|count| Some(count.to_string())));
-    cells.push(Some(synced.whole().to_string()));
+    cells.extend([Some(synced.whole().to_string()), None]);
     cells
 }
 

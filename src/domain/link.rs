@@ -283,12 +283,25 @@ impl Link {
 
     /// The entry is there with a status that no documentation names: polled on, and stale when patience is over.
     fn unnamed(&self, status: i64, now: DateTime<Utc>, patience: Patience) -> Self {
-        let waited = self.invited_at.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
-        if !self.state.pending() || waited < patience.0 {
+        let (began, confirmed) = match self.state {
+            LinkState::Invited | LinkState::WaitingOfficialAccount | LinkState::WaitingMiniProgram => {
+                (self.invited_at, true)
+            }
+            // It may be whatever somebody else began.
+            LinkState::Wanted | LinkState::Deferred => (Some(self.since), self.invite_confirmed),
+            LinkState::Linked
+            | LinkState::Refused
+            | LinkState::Vanished
+            | LinkState::Stale
+            | LinkState::Blocked
+            | LinkState::Unlinked => return self.clone(),
+        };
+        let waited = began.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+        if waited < patience.0 {
             return self.clone();
         }
         let reason = Some(format!("the unnamed status {status}"));
-        Self { reason, invite_confirmed: true, ..self.moved(LinkState::Stale, now) }
+        Self { reason, invite_confirmed: confirmed, ..self.moved(LinkState::Stale, now) }
     }
 
     fn absent(&self, began_at: DateTime<Utc>, now: DateTime<Utc>) -> Self {

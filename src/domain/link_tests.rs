@@ -94,3 +94,14 @@ fn patience_ends_a_wait_and_a_late_decision_still_counts() {
     assert_eq!(stale.state, LinkState::Stale);
     assert_eq!(stale.next(&read(Seen::Linked), at(300), PATIENCE).state, LinkState::Linked);
 }
+
+#[test]
+fn a_wanted_pair_with_a_status_that_nobody_has_named_is_stale_when_patience_is_over_and_may_be_wanted_again() {
+    let read = LinkEvent::Read { seen: Seen::Unnamed(77), began_at: at(2) };
+    let wanted = Link::wanted(at(0));
+    assert_eq!(wanted.next(&read, at(24), PATIENCE), wanted);
+    let stale = wanted.next(&read, at(24 * 7), PATIENCE);
+    assert_eq!((stale.state, stale.invite_confirmed), (LinkState::Stale, false));
+    let again = stale.next(&LinkEvent::OperatorWants, at(24 * 8), PATIENCE);
+    assert_eq!(again.next(&read, at(24 * 9), PATIENCE).state, LinkState::Wanted);
+}

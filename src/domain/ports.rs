@@ -187,8 +187,7 @@ pub trait TokenVault: Send + Sync {
     /// merchants that was booked lately. May be repeated.
     async fn book_odd(&self, platform: PlatformId, appid: &str) -> Result<u64, PortError>;
 
-    /// Whether a merchant's refusal of the platform's own token says nothing about the token: it is booked as odd, and
-    /// is one of few.
+    /// Whether a merchant's refusal of the platform's own token says nothing about the token: it is booked as odd.
     async fn odd(&self, platform: PlatformId, appid: &str) -> Result<bool, PortError>;
 
     /// The newest verify ticket and its age, `None` when no ticket is stored.

@@ -23,8 +23,9 @@ impl Apt {
         Path::new(APT_GET).exists().then(|| Self { options: vec!["-o".into(), "DPkg::Lock::Timeout=120".into()] })
     }
 
-    /// One with lists and a cache in these folders, beside the system's sources, keys, and knowledge of what is installed. It can
-    /// download, and nothing else. `None`: there is no apt here.
+    /// One with lists and a cache in these folders, beside the system's sources, keys, and knowledge of what is installed. It
+    /// can download, and install nothing; hooks that the system sets on an update of lists are run all the same. `None`: there is no
+    /// apt here.
     pub(super) fn apart(lists: &Path, cache: &Path) -> Option<Self> {
         let folder = |name: &str, folder: &Path| {
             let mut option = OsString::from(name);

@@ -1,6 +1,6 @@
 //! Finds Postgres programs on the machine. Only looks; fetching is `fetch`, installing is `install`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,6 +8,8 @@ use super::process::finish;
 
 /// SQL is written for this one and later.
 pub(super) const MAJOR_MIN: u16 = 15;
+
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 /// What a folder must hold to be of use: some packages bring only two of the three.
 const NAMES: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
@@ -62,22 +64,27 @@ impl Programs {
         self.bin.join(name)
     }
 
-    /// Gives a command that is one of the programs, or starts one, the folders of libraries.
+    /// Gives a command that is one of the programs the folders of libraries.
     pub(super) fn lend_libraries(&self, command: &mut Command) {
         lend(&self.libraries, command);
     }
+
+    /// What `LD_LIBRARY_PATH` is to be for the programs; `None`: as it is.
+    pub(super) fn library_path(&self) -> Option<OsString> {
+        joined(&self.libraries)
+    }
 }
 
-/// Puts folders of libraries before those that the caller's environment names.
-fn lend(libraries: &[PathBuf], command: &mut Command) {
-    const VARIABLE: &str = "LD_LIBRARY_PATH";
-    if libraries.is_empty() {
-        return;
-    }
-    let given = std::env::var_os(VARIABLE);
+/// Folders of libraries before those that the caller's environment names.
+fn joined(libraries: &[PathBuf]) -> Option<OsString> {
+    let given = std::env::var_os(LIBRARY_PATH);
     let all = libraries.iter().cloned().chain(given.iter().flat_map(std::env::split_paths));
-    if let Ok(path) = std::env::join_paths(all) {
-        command.env(VARIABLE, path);
+    (!libraries.is_empty()).then(|| std::env::join_paths(all).ok()).flatten()
+}
+
+fn lend(libraries: &[PathBuf], command: &mut Command) {
+    if let Some(path) = joined(libraries) {
+        command.env(LIBRARY_PATH, path);
     }
 }
 

@@ -40,7 +40,8 @@ if command -v flock >/dev/null 2>&1; then flock -x 0
 else perl -MFcntl=:flock -e 'flock(STDIN, LOCK_EX) or exit 1'
 fi || exit 1
 for how in fast immediate; do
-    "$1" -D "$2" -s -w -t 60 -m "$how" stop >/dev/null 2>&1 && break
+    ( [ -z "$4" ] || export LD_LIBRARY_PATH="$4"
+      exec "$1" -D "$2" -s -w -t 60 -m "$how" stop ) >/dev/null 2>&1 && break
 done
 rmdir "$3" 2>/dev/null
 exec 1>&-
@@ -291,9 +292,8 @@ impl Server {
         let users = open_file(&self.data_dir.join("users.lock"))?;
         let mut guard = self.account.command("/bin/sh");
         guard.args(["-c", GUARD, "wxpatrol-guard"]).arg(self.programs.program("pg_ctl")).arg(cluster(&self.data_dir));
-        // For pg_ctl.
-        self.programs.lend_libraries(&mut guard);
-        guard.arg(&self.socket_folder).stdin(users).stdout(guard_lock).stderr(Stdio::null());
+        guard.arg(&self.socket_folder).arg(self.programs.library_path().unwrap_or_default());
+        guard.stdin(users).stdout(guard_lock).stderr(Stdio::null());
         // Its own group: an interrupt from the keyboard is for us, not for it.
         let mut child =
             guard.process_group(0).spawn().map_err(PrivatePostgresError::io("start the guard of", &self.data_dir))?;

@@ -1,6 +1,6 @@
 //! Fetches the distribution's own Postgres packages with apt and unpacks them into the private cache, for whoever may install
-//! nothing and has neither pip nor npm. apt checks them by the distribution's keys; no script of a package is run, and nothing
-//! outside the cache is changed. Needs the time zones of the system, which these programs read there and nowhere else.
+//! nothing and has neither pip nor npm. apt checks them by the distribution's keys; no script of a package is run, and
+//! nothing is installed. Needs the time zones of the system, which these programs read there and nowhere else.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -17,8 +17,6 @@ use crate::domain::{
 /// Refusals have the platform's own token bought at most once in this time, over all processes: one of them may be
 /// right, the others are answered by what it brought.
 const REFUSALS_APART: Duration = Duration::from_secs(30);
-/// Up to so many merchants of a platform are odd in a day; when there are more, something else is.
-const ODD_MAX: i64 = 20;
 const NONE_STORED: &str = "no refresh token is stored: run `wxpatrol sync` or import it";
 
 impl From<StoreError> for PortError {
@@ -359,7 +357,7 @@ impl TokenVault for Store {
     }
 
     async fn odd(&self, platform: PlatformId, appid: &str) -> Result<bool, PortError> {
-        let asking = sqlx::query_scalar(include_str!("sql/token_odd.sql")).bind(platform).bind(appid).bind(ODD_MAX);
+        let asking = sqlx::query_scalar(include_str!("sql/token_odd.sql")).bind(platform).bind(appid);
         Ok(asking.fetch_one(&self.pool).await.map_err(StoreError::from)?)
     }
 

@@ -348,7 +348,7 @@ async fn what_a_sync_did_is_told_to_programs_on_stdout() {
     let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let expected = serde_json::json!([{
         "platform": Plan::default().component_appid, "listed": 4, "informed": 4, "unread": 0, "withdrew": 0, "nameless": 0,
-        "values_left_out": 0, "complete": true,
+        "values_left_out": 0, "complete": true, "error": null,
     }]);
     assert_eq!(told, expected);
     assert_eq!(world.program(&["sync"]).await.stdout, "", "a person was told");

@@ -21,6 +21,9 @@ const IN_FLIGHT: usize = 16;
 /// Merchants that are asked about before it is looked who is left.
 const BATCH: i64 = 200;
 
+/// The platform's next token is waited for as long at a time.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What WeChat says about a merchant, and when it was asked.
 type Answer = (String, DateTime<Utc>, Result<MerchantRow, SyncError>);
 
@@ -61,6 +64,7 @@ impl Sync {
         let mut told = false;
         let mut halted = None;
         let mut ended = None;
+        let mut without_token = 0;
         let mut some = Vec::new();
         while answers.recv_many(&mut some, IN_FLIGHT).await > 0 {
             let mut rows = Vec::new();
@@ -75,9 +79,13 @@ impl Sync {
                     Err(SyncError::Info(error)) => {
                         tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
                         failed.push(appid);
-                        match error.class() {
-                            Class::Halt => halted = Some(error),
-                            _ => told = true,
+                        if platform_has_no_token(&error).is_some() {
+                            without_token += 1;
+                            halted = Some(error);
+                        } else if error.class() == Class::Halt {
+                            halted = Some(error);
+                        } else {
+                            told = true;
                         }
                     }
                     Err(error) => ended = Some(error),
@@ -93,6 +101,10 @@ impl Sync {
             self.store.keep_info(platform, &rows, self.given()).await?;
             self.store.withdraw(platform, &withdrawn).await?;
             self.store.note_unreadable_info(platform, &failed).await?;
+            // Each of them has waited for one: the others would as long, one after the other.
+            if !told && without_token >= IN_FLIGHT {
+                break;
+            }
         }
         // One merchant with such a code is odd; when nobody in the batch was told about, the platform is at fault.
         if !told {
@@ -131,7 +143,11 @@ impl Sync {
                     if !passing || tries >= TRIES {
                         return Err(SyncError::Info(error));
                     }
-                    self.pause(Duration::from_secs(u64::from(tries)).max(worth_waiting_for(&error))).await?;
+                    self.pause(
+                        Duration::from_secs(u64::from(tries))
+                            .max(platform_has_no_token(&error).unwrap_or_default().min(TOKEN_PATIENCE)),
+                    )
+                    .await?;
                 }
             }
         }
@@ -166,13 +182,10 @@ impl Sync {
     }
 }
 
-/// How long nobody can be asked, where that is said and is not long: not the merchant's fault, who would lose his tries over it.
-fn worth_waiting_for(error: &CallError) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(60);
+/// How long the platform's own token can not be had: not the fault of a merchant, who would lose his tries over it.
+fn platform_has_no_token(error: &CallError) -> Option<Duration> {
     match error {
-        CallError::NoToken(TokenFault::CoolingDown { wait, .. } | TokenFault::NoComponent { wait, .. }) => {
-            (*wait).min(LONGEST)
-        }
-        _ => Duration::ZERO,
+        CallError::NoToken(TokenFault::CoolingDown { wait, .. } | TokenFault::NoComponent { wait, .. }) => Some(*wait),
+        _ => None,
     }
 }

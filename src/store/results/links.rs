@@ -61,7 +61,7 @@ pub(in crate::store) struct Moved {
     next: Link,
     cause: String,
     was_read: bool,
-    /// The reading shows the pair with a status that nobody knows.
+    /// The reading shows a pair that is to be invited, with a status that nobody knows: no reading counts that did not show it.
     unnamed: bool,
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn write_readings(
                 "reading".to_owned()
             }
         };
-        let unnamed = matches!(seen, Seen::Unnamed(_));
+        let unnamed = matches!(seen, Seen::Unnamed(_)) && matches!(next.state, LinkState::Wanted | LinkState::Deferred);
         moved.push(Moved { row, next, cause, was_read: true, unnamed });
     }
     write_moved(transaction, context, now, &moved).await?;
@@ -252,6 +252,7 @@ async fn write_moved(
         .bind(moved.iter().map(|pair| pair.next.reason.as_deref()).collect::<Vec<_>>())
         .bind(moved.iter().map(|pair| pair.next.deferred_until).collect::<Vec<_>>())
         .bind(moved.iter().map(|pair| pair.was_read).collect::<Vec<_>>())
+        .bind(moved.iter().map(|pair| pair.unnamed).collect::<Vec<_>>())
         .execute(&mut **transaction)
         .await?;
     let steps: Vec<&Moved> = moved.iter().filter(|pair| pair.next.state.name() != pair.row.state).collect();
@@ -280,7 +281,7 @@ fn invitation(
 ) -> (Option<&'static str>, Option<&'static str>, Option<DateTime<Utc>>) {
     match link.state {
         // It is there, as whatever: only a reading that does not show it is a reason to message people.
-        LinkState::Wanted | LinkState::Deferred if unnamed => (Some("deferred"), Some("awaiting_reading"), None),
+        _ if unnamed => (Some("deferred"), Some("awaiting_reading"), None),
         LinkState::Wanted => (None, None, Some(now)),
         LinkState::Invited | LinkState::WaitingOfficialAccount | LinkState::WaitingMiniProgram | LinkState::Linked => {
             (Some("done"), None, None)

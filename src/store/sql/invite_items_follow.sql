@@ -22,7 +22,7 @@ update item i
    and i.leased_by is null
    and not (s.outcome is null and i.due_at < 'infinity')
    -- What planning bars sleeps until planning lifts the bar, whatever a reading says of the pair.
-   and not (s.outcome is null
+   and not ((s.outcome is null or s.outcome = 'deferred')
             and i.outcome = 'skipped'
             and i.reason in ('withdrawn', 'mini_program_withdrawn', 'not_an_official_account', 'not_a_mini_program',
                              'account_status', 'permission'))

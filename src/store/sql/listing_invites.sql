@@ -15,8 +15,7 @@ select w.official_account as appid,
             when mp.withdrawn_at is not null then 'mini_program_withdrawn'
             when mp.kind not in ('mini_program', 'unknown') then 'not_a_mini_program'
             when not (l.state = 'wanted' or l.state = 'deferred' and l.deferred_until <= t.now) then l.state
-            when l.read_at is null or l.read_at <= t.now - interval '25 hours'
-              or i.reason = 'awaiting_reading' and i.due_at = 'infinity' then 'awaiting_reading'
+            when l.read_at is null or l.read_at <= t.now - interval '25 hours' then 'awaiting_reading'
             when i.outcome = 'skipped' and i.due_at > t.now and i.reason <> 'held' then i.reason end as barred,
        past.last_at,
        coalesce(past.counted, 0) as counted,

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    domain::{Finding, Outcome, Settled, outcome::PhoneState},
+    domain::{Finding, Outcome, Settled, link::Seen, outcome::PhoneState},
     store::claim::Claim,
 };
 
@@ -189,4 +189,47 @@ async fn a_message_whose_bar_is_lifted_has_the_reading_that_wakes_it_made_again(
         "select reason from wxpatrol_data.item where due_at = 'infinity' and appid in ('wxmini', 'wxoa') order by 1";
     let waiting: Vec<String> = sqlx::query_scalar(waiting).fetch_all(&database.pool).await.unwrap();
     assert_eq!(waiting, ["awaiting_reading", "awaiting_reading", "phone_not_missing"]);
+}
+
+#[tokio::test]
+async fn no_reading_counts_as_not_showing_a_pair_whose_status_nobody_knows() {
+    let database = TestDatabase::new().await;
+    say(
+        &database.pool,
+        "insert into platform (component_appid) values ('wxcomponent');
+         insert into merchant (platform_id, appid, kind) values
+             (1, 'wxoa', 'official_account'), (1, 'wxmini', 'mini_program'), (1, 'wxgone', 'mini_program');
+         update merchant set withdrawn_at = clock() where appid = 'wxgone';
+         insert into wish (platform_id, official_account, mini_program) values (1, 'wxoa', 'wxmini'), (1, 'wxoa', 'wxgone')",
+    )
+    .await;
+    let store = &database.store;
+    store.plan(CONTEXT, false).await.unwrap();
+    // A process that had claimed the invitation died; its lease is over.
+    say(
+        &database.pool,
+        "update item set due_at = clock(), reason = null, outcome = null, leased_until = clock() - interval '1 s',
+                         leased_by = '00000000-0000-0000-0000-000000000001'
+          where check_name = 'invite' and counterpart = 'wxmini'",
+    )
+    .await;
+    for (seen, stands) in [
+        (Vec::new(), ["wxgone mini_program_withdrawn true", "wxmini due true"]),
+        (vec!["wxmini", "wxgone"], ["wxgone mini_program_withdrawn false", "wxmini due false"]),
+    ] {
+        let claim = store.claim(claim_of(CheckName::Links, 1)).await.unwrap().remove(0);
+        let seen = seen.into_iter().map(|appid| (appid.to_owned(), Seen::Unnamed(77))).collect();
+        let settled = Settled {
+            finding: Some(Finding::Links { began_at: store.now(), seen }),
+            ..read(store, &claim, PhoneState::Missing)
+        };
+        assert_eq!(store.record(CONTEXT, &[settled]).await.unwrap().written, [true]);
+        let now = "select i.counterpart || ' ' || coalesce(i.reason, 'due') || ' ' || (l.read_at is not null)
+                     from wxpatrol_data.item i
+                     join wxpatrol_data.link l on l.official_account = i.appid and l.mini_program = i.counterpart
+                    where i.check_name = 'invite' order by 1";
+        let now: Vec<String> = sqlx::query_scalar(now).fetch_all(&database.pool).await.unwrap();
+        assert_eq!(now, stands, "without a reading the gate of the intent refuses it");
+        say(&database.pool, "update item set due_at = clock() where check_name = 'links'").await;
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::super::Platform;
 use super::own::{Own, vault_silent};
 use super::{Got, component_refused, lock, no_token};
-use crate::domain::ports::StoredToken;
+use crate::domain::ports::{Holder, StoredToken};
 use crate::domain::{CallError, Endpoint, PlatformId, TokenFault};
 
 /// Different merchants that must have refused it.
@@ -140,18 +140,25 @@ impl Own {
         Ok(())
     }
 
-    /// Whether WeChat refuses this component token for the list of merchants, which is about none of them. Where it does not
-    /// answer, nothing is proven.
+    /// Whether WeChat refuses this component token, and it is the newest, for the list of merchants, which is about none of
+    /// them. Where it is not asked, or does not answer, nothing is proven.
     async fn list_refuses(&self, platform: &Platform, token: &StoredToken) -> Result<bool, CallError> {
-        let _permit = self.permit(platform, Endpoint::ApiGetAuthorizerList).await?;
-        let asked = self.0.wechat.authorizer_list(platform, &token.access_token, 0, 1).await;
-        if matches!(&asked, Err(error) if component_refused(error)) {
-            return Ok(true);
+        let asked = async {
+            let _permit = self.permit(platform, Endpoint::ApiGetAuthorizerList).await?;
+            self.0.wechat.authorizer_list(platform, &token.access_token, 0, 1).await
+        };
+        // The lease of whoever found it does not wait for ever.
+        match tokio::time::timeout(self.0.wechat.timeouts().total, asked).await {
+            Ok(Err(error)) if component_refused(&error) => {
+                let newest = self.stored(platform, &Holder::Component).await?;
+                Ok(newest.is_some_and(|newest| newest.version == token.version))
+            }
+            Ok(Ok(_)) => {
+                self.0.refusals.works(platform.id, token.version);
+                Ok(false)
+            }
+            Ok(Err(_)) | Err(_) => Ok(false),
         }
-        if matches!(asked, Ok(_) | Err(CallError::Refused { .. })) {
-            self.0.refusals.works(platform.id, token.version);
-        }
-        Ok(false)
     }
 
     /// Hears which component token is dead by the word of other processes.
