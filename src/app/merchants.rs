@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::{App, AppError, Exit, Ready, counted::counted};
+use super::{App, AppError, Exit, Ready, counted::counted, platforms::Member};
 use crate::{
     ops::print::{Column, Format, Kind, Table},
     patrol::sync::{Sync, SyncError, Synced},
@@ -21,27 +21,29 @@ impl App {
             self.syncer(&ready).run().await.map_err(said)
         });
         let synced = self.alive_while(join_all(syncs)).await;
+        let mut synced: Vec<_> = members.iter().map(Member::appid).zip(synced).collect();
+        if let [(_, Err(_))] = synced[..]
+            && let Some((_, Err(error))) = synced.pop()
+        {
+            return Err(error);
+        }
         let mut ends = Vec::new();
-        let mut rows = Vec::new();
-        for (member, synced) in members.iter().zip(synced) {
-            let of = if several { format!("{}: ", member.appid()) } else { String::new() };
+        for (platform, synced) in &synced {
+            let of = if several { format!("{platform}: ") } else { String::new() };
             match synced {
                 Ok(synced) => {
-                    tell!("sync: {of}{}", told(&synced));
-                    rows.push(row(member.appid(), &synced));
+                    tell!("sync: {of}{}", told(synced));
                     ends.push(if synced.whole() { Exit::Done } else { Exit::Incomplete });
                 }
-                Err(error) if !several => return Err(error),
                 Err(error) => {
                     tell!("wxpatrol: {of}{error}");
-                    rows.push(unsynced(member.appid(), &error));
                     ends.push(error.exit());
                 }
             }
         }
         // A person was told.
         if self.format != Format::Table {
-            self.print(&Table { title: None, columns: columns(), rows })?;
+            self.print(&table(&synced))?;
         }
         Ok(Exit::of_all(&ends))
     }
@@ -74,37 +76,28 @@ impl App {
     }
 }
 
-/// What a sync did, for a program.
-fn columns() -> Vec<Column> {
-    let number = |name| Column::new(name, Kind::Number);
-    vec![
-        Column::new("platform", Kind::Text),
-        number("listed"),
-        number("informed"),
-        number("unread"),
-        number("withdrew"),
-        number("nameless"),
-        number("values_left_out"),
-        Column::new("complete", Kind::Boolean),
-        Column::new("error", Kind::Text),
-    ]
-}
-
-/// The row of a platform that was not synced to the end.
-fn unsynced(platform: &str, error: &AppError) -> Vec<Option<String>> {
-    let mut cells = vec![None; columns().len()];
-    cells[0] = Some(platform.to_owned());
-    cells[7] = Some(false.to_string());
-    cells[8] = Some(error.to_string());
-    cells
-}
-
-fn row(platform: &str, synced: &Synced) -> Vec<Option<String>> {
-    let counts = [synced.listed, synced.informed, synced.failed, synced.withdrawn, synced.nameless, synced.unreadable];
-    let mut cells = vec![Some(platform.to_owned())];
-    cells.extend(counts.iter().map(|count| Some(count.to_string())));
-    cells.extend([Some(synced.whole().to_string()), None]);
-    cells
+/// What a sync did, for a program: one row for each platform, without counts where it was not synced to the end.
+fn table(synced: &[(&str, Result<Synced, AppError>)]) -> Table {
+    type Count = (&'static str, fn(&Synced) -> u64);
+    let counts: [Count; 6] = [
+        ("listed", |synced| synced.listed),
+        ("informed", |synced| synced.informed),
+        ("unread", |synced| synced.failed),
+        ("withdrew", |synced| synced.withdrawn),
+        ("nameless", |synced| synced.nameless),
+        ("values_left_out", |synced| synced.unreadable),
+    ];
+    let mut columns = vec![Column::new("platform", Kind::Text)];
+    columns.extend(counts.iter().map(|(name, _)| Column::new(*name, Kind::Number)));
+    columns.extend([Column::new("complete", Kind::Boolean), Column::new("error", Kind::Text)]);
+    let rows = synced.iter().map(|(platform, synced)| {
+        let whole = synced.as_ref().is_ok_and(Synced::whole);
+        let mut cells = vec![Some((*platform).to_owned())];
+        cells.extend(counts.iter().map(|(_, count)| synced.as_ref().ok().map(|synced| count(synced).to_string())));
+        cells.extend([Some(whole.to_string()), synced.as_ref().err().map(ToString::to_string)]);
+        cells
+    });
+    Table { title: None, rows: rows.collect(), columns }
 }
 
 /// What a sync did, for a person.

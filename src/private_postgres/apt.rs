@@ -58,6 +58,16 @@ impl Apt {
         }
     }
 
+    /// Renews the lists and does what wants them. One list of somebody else's that can not be had fails the whole renewal, and what
+    /// is wanted may be in the others: it is told only where the work fails too.
+    pub(super) fn with_lists<T>(&self, work: impl FnOnce(&Self) -> Result<T, String>) -> Result<T, String> {
+        let renewed = self.get(&["update"]);
+        work(self).map_err(|reason| match renewed {
+            Ok(()) => reason,
+            Err(before) => format!("{reason}; its lists could not be renewed before: {before}"),
+        })
+    }
+
     /// The major version of a package that would be taken; `None`: there is none, or apt does not know, and will say why.
     pub(super) fn candidate(&self, package: &str) -> Option<u16> {
         let mut policy = Command::new("/usr/bin/apt-cache");

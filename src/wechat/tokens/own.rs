@@ -28,6 +28,7 @@ const MARGIN: Duration = Duration::from_secs(300);
 const SPREAD_SECS: u64 = 300;
 /// A token that is good for longer than this is never refreshed for its age.
 pub const MARGIN_MAX: Duration = Duration::from_secs(MARGIN.as_secs() + SPREAD_SECS);
+
 type Flight = Shared<BoxFuture<'static, Result<Got, CallError>>>;
 
 /// Clones share everything.

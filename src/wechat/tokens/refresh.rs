@@ -303,7 +303,7 @@ impl Own {
         }
     }
 
-    /// A slot of a token endpoint; closed means that nobody refreshes for now.
+    /// A slot of an endpoint that is called with the platform's own token; closed means that nobody refreshes for now.
     pub(super) async fn permit(&self, platform: &Platform, endpoint: Endpoint) -> Result<Permit, CallError> {
         let closed = |Closed { wait }| no_token(TokenFault::SlowedDown { wait, errcode: None });
         self.0.pace.permit(platform.id, endpoint).await.map_err(closed)
