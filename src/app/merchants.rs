@@ -149,3 +149,21 @@ pub(super) fn said(error: SyncError) -> AppError {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_that_was_not_synced_has_a_row_with_its_error_and_no_counts() {
+        let mut synced = Synced::default();
+        (synced.listed, synced.informed, synced.failed, synced.complete) = (3, 2, 1, true);
+        let table = table(&[("wxa", Ok(synced)), ("wxb", Err(AppError::Incomplete("no ticket".to_owned())))]);
+        let text = |row: &[Option<String>]| {
+            row.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ")
+        };
+        let rows: Vec<_> = table.rows.iter().map(|row| text(row)).collect();
+        assert_eq!(rows, ["wxa 3 2 1 0 0 0 false -", "wxb - - - - - - false no ticket"]);
+        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+    }
+}
