@@ -1,6 +1,6 @@
 //! What a check found, and what becomes of its claim.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use strum::{EnumString, IntoStaticStr};
@@ -211,7 +211,7 @@ pub struct CallRecord {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
     /// The item.
-    pub key: ItemKey,
+    pub key: Arc<ItemKey>,
     /// The claim's fence: an older one records nothing.
     pub fence: i64,
     /// What becomes of the item.

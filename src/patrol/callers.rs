@@ -2,7 +2,7 @@
 //!
 //! They live as long as the engine: a task for each call would put the whole state of an HTTP call into memory anew.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
@@ -40,10 +40,15 @@ pub(super) fn start(inner: &Arc<Inner>, settled: &mpsc::Sender<Settled>, tasks: 
 async fn call(inner: Arc<Inner>, waiting: Arc<Mutex<mpsc::Receiver<Job>>>, settled: mpsc::Sender<Settled>) {
     loop {
         let job = waiting.lock().await.recv().await;
-        let Some(Job { check, way, permit, slot }) = job else { return };
-        // A bug that one merchant's answer brings out must not take a caller with it.
-        let step = AssertUnwindSafe(step::take(&inner, check, &way.claim, permit)).catch_unwind();
-        let outcome = step.await.unwrap_or_else(|_| step::broken(&inner, &way.claim));
+        let Some(Job { check, mut way, permit, slot }) = job else { return };
+        let outcome = {
+            let token = way.claim.token.take();
+            // Pinned where it stands: a step is kilobytes that nobody needs to move.
+            let step = pin!(step::take(&inner, check, &way.claim, token, permit));
+            // A bug that one merchant's answer brings out must not take a caller with it.
+            AssertUnwindSafe(step).catch_unwind().await
+        };
+        let outcome = outcome.unwrap_or_else(|_| step::broken(&inner, &way.claim));
         if settled.send(outcome).await.is_err() {
             inner.progress.over(way.claim.key.check);
         }

@@ -1,6 +1,9 @@
 //! One claim's step: intend, call, classify, judge, settle.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,6 +14,7 @@ use crate::{
         CallError, CheckName, Class, Endpoint, Finding, Outcome, Settled, TokenFault,
         message::Permission,
         outcome::{CallRecord, IntentOutcome, InviteAnswer},
+        ports::StoredToken,
     },
     store::{claim::Claim, intend::Intended},
     wechat::Permit,
@@ -28,7 +32,7 @@ struct Message {
 /// What becomes of a claim for which nobody was called.
 pub(super) fn uncalled(claim: &Claim, outcome: Outcome) -> Settled {
     Settled {
-        key: claim.key.clone(),
+        key: Arc::clone(&claim.key),
         fence: claim.fence,
         outcome,
         call: None,
@@ -38,11 +42,17 @@ pub(super) fn uncalled(claim: &Claim, outcome: Outcome) -> Settled {
     }
 }
 
-/// Takes the step. The caller holds a slot; a reading's permit is used already, that of a message is used here, or taken when it
+/// Takes the step, with the claim's token. The caller holds a slot; a reading's permit is used already, that of a message is used here, or taken when it
 /// comes without one.
 ///
 /// The ways that few steps take are boxed: every caller holds room for its largest step as long as it lives.
-pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Option<Permit>) -> Settled {
+pub(super) async fn take(
+    inner: &Inner,
+    index: usize,
+    claim: &Claim,
+    token: Option<StoredToken>,
+    permit: Option<Permit>,
+) -> Settled {
     let check = inner.checks[index].as_ref();
     let message = match intend(inner, claim).await {
         Ok(message) => message,
@@ -67,7 +77,6 @@ pub(super) async fn take(inner: &Inner, index: usize, claim: &Claim, permit: Opt
     let request = check.request(subject);
     let began_at = inner.store.now_at_least();
     let deadline = Instant::now() + inner.settings.call_deadline;
-    let token = claim.token.clone();
     let answer = inner.wire.call_with_token(&inner.platform, &claim.key.appid, token, &request, deadline).await;
     let moment = Moment { began_at, now: inner.now() };
     let asked = Asked { at: began_at, latency: answer.latency };

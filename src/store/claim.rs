@@ -122,7 +122,7 @@ pub struct Claimed {
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The item.
-    pub key: ItemKey,
+    pub key: Arc<ItemKey>,
     /// Proof of the lease.
     pub fence: i64,
     /// Failed tries of the present work.
@@ -137,24 +137,55 @@ pub struct Claim {
     pub lease: Arc<Lease>,
 }
 
+/// What a claim leased, a list for each column: one row of a thousand entries costs both sides less than a thousand rows.
 #[derive(FromRow)]
+struct ClaimRows {
+    now: DateTime<Utc>,
+    appid: Vec<String>,
+    counterpart: Vec<String>,
+    fence: Vec<i64>,
+    attempts: Vec<i16>,
+    slowed: Vec<i16>,
+    access_sealed: Vec<Option<Vec<u8>>>,
+    good_for_secs: Vec<Option<f64>>,
+    version: Vec<Option<i64>>,
+    /// Only of claims that know of places.
+    #[sqlx(default)]
+    due_at: Vec<DateTime<Utc>>,
+}
+
 struct ClaimRow {
     appid: String,
     counterpart: String,
     fence: i64,
     attempts: i16,
     slowed: i16,
-    now: DateTime<Utc>,
     access_sealed: Option<Vec<u8>>,
     good_for_secs: Option<f64>,
     version: Option<i64>,
-    #[sqlx(default)]
-    due_at: Option<DateTime<Utc>>,
 }
 
-impl ClaimRow {
-    fn place(&self) -> Option<(DateTime<Utc>, &str, &str)> {
-        Some((self.due_at?, &self.appid, &self.counterpart))
+impl ClaimRows {
+    /// The last place in the order of claims.
+    fn last(&self) -> Option<QueuePlace> {
+        let places = self.due_at.iter().zip(&self.appid).zip(&self.counterpart);
+        let ((due_at, appid), counterpart) = places.max()?;
+        Some(QueuePlace { due_at: *due_at, appid: appid.clone(), counterpart: counterpart.clone() })
+    }
+
+    /// Every list is as long as the others.
+    fn rows(self) -> impl Iterator<Item = ClaimRow> {
+        let owned = self.appid.into_iter().zip(self.counterpart).zip(self.access_sealed);
+        owned.enumerate().map(move |(at, ((appid, counterpart), access_sealed))| ClaimRow {
+            appid,
+            counterpart,
+            fence: self.fence[at],
+            attempts: self.attempts[at],
+            slowed: self.slowed[at],
+            access_sealed,
+            good_for_secs: self.good_for_secs[at],
+            version: self.version[at],
+        })
     }
 }
 
@@ -180,7 +211,7 @@ impl Store {
             (None, Some(_)) => include_str!("sql/claim_merchants.sql"),
             (None, None) => include_str!("sql/claim.sql"),
         };
-        let mut query = sqlx::query_as::<_, ClaimRow>(statement)
+        let mut query = sqlx::query_as::<_, ClaimRows>(statement)
             .bind(wish.platform)
             .bind(wish.check.name())
             .bind(i64::from(wish.items_max.min(wish.losses.company_max())))
@@ -201,18 +232,12 @@ impl Store {
                 .bind(place.map_or("", |place| place.counterpart.as_str()));
         }
         let mut transaction = self.begin_by_key().await?;
-        let rows = query.fetch_all(&mut *transaction).await?;
+        let leased = query.fetch_optional(&mut *transaction).await?;
         transaction.commit().await?;
-        if let Some(row) = rows.first() {
-            self.keep_clock(row.now, asked);
-        }
-        let last = rows.iter().filter_map(ClaimRow::place).max();
-        let last = last.map(|(due_at, appid, counterpart)| QueuePlace {
-            due_at,
-            appid: appid.to_owned(),
-            counterpart: counterpart.to_owned(),
-        });
-        let mut claims: Vec<Claim> = rows.into_iter().map(|row| self.opened(row, wish, asked)).collect();
+        let Some(leased) = leased else { return Ok(Claimed::default()) };
+        self.keep_clock(leased.now, asked);
+        let last = leased.last();
+        let mut claims: Vec<Claim> = leased.rows().map(|row| self.opened(row, wish, asked)).collect();
         claims.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(Claimed { claims, last })
     }
@@ -306,10 +331,14 @@ impl Store {
                 .map(|access_token| StoredToken { access_token, good_for, version }),
             _ => None,
         };
-        let key =
-            ItemKey { platform: wish.platform, appid: row.appid, check: wish.check, counterpart: row.counterpart };
+        let key = Arc::new(ItemKey {
+            platform: wish.platform,
+            appid: row.appid,
+            check: wish.check,
+            counterpart: row.counterpart,
+        });
         Claim {
-            lease: Lease::new(key.clone(), row.fence, asked + wish.lease, wish.merchant_interval),
+            lease: Lease::new(Arc::clone(&key), row.fence, asked + wish.lease, wish.merchant_interval),
             key,
             fence: row.fence,
             attempts: u32::try_from(row.attempts).unwrap_or(0),

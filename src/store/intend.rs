@@ -1,7 +1,10 @@
 //! Writing messages down before they are made: fence, lease, hold, withdrawal, quiet hours, maximum and the day's cap are
 //! checked in the one transaction that inserts the intents.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -40,7 +43,7 @@ pub enum Intended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {
     /// The item.
-    pub key: ItemKey,
+    pub key: Arc<ItemKey>,
     /// Proof of the lease.
     pub fence: i64,
 }
@@ -49,7 +52,7 @@ impl Leased {
     /// That of a claim.
     #[must_use]
     pub fn of(claim: &Claim) -> Self {
-        Self { key: claim.key.clone(), fence: claim.fence }
+        Self { key: Arc::clone(&claim.key), fence: claim.fence }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::{ItemKey, PlatformId};
 /// The lease of one claim.
 #[derive(Debug)]
 pub struct Lease {
-    key: ItemKey,
+    key: Arc<ItemKey>,
     fence: i64,
     until: Mutex<Instant>,
     /// From call to call of one merchant.
@@ -24,7 +24,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(key: ItemKey, fence: i64, until: Instant, apart: Duration) -> Arc<Self> {
+    pub(super) fn new(key: Arc<ItemKey>, fence: i64, until: Instant, apart: Duration) -> Arc<Self> {
         Arc::new(Self { key, fence, until: Mutex::new(until), apart, calling: AtomicBool::new(false) })
     }
 

@@ -174,7 +174,7 @@ impl Store {
                     .collect::<Vec<_>>(),
             )
             .bind(rows.iter().map(|row| row.place.is_none()).collect::<Vec<_>>())
-            .fetch_all(&mut **transaction)
+            .fetch_one(&mut **transaction)
             .await?;
         let mut written = vec![false; batch.len()];
         for ordinal in ordinals {

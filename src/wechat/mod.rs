@@ -110,25 +110,47 @@ impl Wire {
         request: &Request,
         deadline: Instant,
     ) -> Answer {
-        let token = match timeout_at(deadline.into(), self.tokens.fresh(platform, appid, stored)).await {
-            Ok(Ok(token)) => token,
-            Ok(Err(error)) => return not_called(error),
-            Err(_elapsed) => return not_called(CallError::NoToken(TokenFault::BeingRefreshed)),
+        let token = match self.tokens.live(stored) {
+            Ok(token) => token,
+            Err(stored) => {
+                match Box::pin(timeout_at(deadline.into(), self.tokens.fresh(platform, appid, stored))).await {
+                    Ok(Ok(token)) => token,
+                    Ok(Err(error)) => return not_called(error),
+                    Err(_elapsed) => return not_called(CallError::NoToken(TokenFault::BeingRefreshed)),
+                }
+            }
         };
         let Some(within) = left(deadline) else {
             return not_called(CallError::NotConnected("the deadline was over before the call".to_owned()));
         };
         let answer = self.wechat.call_within(&token.access_token, request, within).await;
-        let Some(refusal) = token_refusal(&answer.result) else { return answer };
-        tracing::info!(
-            merchant.id = appid,
-            endpoint.name = request.endpoint().name(),
-            token.good_for_secs = token.good_for.as_secs(),
-            error = %refusal,
-            "a token was refused"
-        );
+        if let Some(refusal) = token_refusal(&answer.result) {
+            tracing::info!(
+                merchant.id = appid,
+                endpoint.name = request.endpoint().name(),
+                token.good_for_secs = token.good_for.as_secs(),
+                error = %refusal,
+                "a token was refused"
+            );
+            // Few calls come here, and every caller would hold room for it.
+            return Box::pin(self.once_more(platform, appid, &token, request, deadline, answer)).await;
+        }
+        answer
+    }
+
+    /// Repeats a call whose token was refused, with another one; its answer, or `refused` when there is no other token or no
+    /// slot in time.
+    async fn once_more(
+        &self,
+        platform: &Platform,
+        appid: &str,
+        token: &StoredToken,
+        request: &Request,
+        deadline: Instant,
+        refused: Answer,
+    ) -> Answer {
         let other = async {
-            let other = self.tokens.after_refusal(platform, appid, &token).await?;
+            let other = self.tokens.after_refusal(platform, appid, token).await?;
             // Without a slot the refusal stands, and the item comes due again with the new token.
             Ok(match self.pace.permit(platform.id, request.endpoint()).await {
                 Ok(permit) if permit.still_good() => Some(other),
@@ -137,10 +159,10 @@ impl Wire {
         };
         let other = match timeout_at(deadline.into(), other).await {
             Ok(Ok(Some(other))) => other,
-            Ok(Ok(None)) | Err(_) => return answer,
-            Ok(Err(error)) => return Answer { result: Err(error), ..answer },
+            Ok(Ok(None)) | Err(_) => return refused,
+            Ok(Err(error)) => return Answer { result: Err(error), ..refused },
         };
-        let Some(within) = left(deadline) else { return answer };
+        let Some(within) = left(deadline) else { return refused };
         let again = self.wechat.call_within(&other.token.access_token, request, within).await;
         let repeat = match &again.result {
             Ok(_) => Repeat::Accepted,
@@ -149,7 +171,7 @@ impl Wire {
             Err(CallError::Refused { class, .. }) if *class != Class::Transient => Repeat::Accepted,
             Err(_) => Repeat::Unclear,
         };
-        match self.tokens.repeated(platform, appid, &token, &other, repeat).await {
+        match self.tokens.repeated(platform, appid, token, &other, repeat).await {
             Ok(()) => again,
             Err(error) => Answer { result: Err(error), ..again },
         }

@@ -45,7 +45,7 @@ async fn dies_with(world: &World, losses: Losses) -> Vec<String> {
     let store = world.database.another_store().await;
     let claims = claimed(world, &store, losses).await;
     world.database.advance(OVER).await;
-    claims.into_iter().map(|claim| claim.key.appid).collect()
+    claims.into_iter().map(|claim| claim.key.appid.clone()).collect()
 }
 
 #[tokio::test]

@@ -25,26 +25,23 @@ pub(super) async fn write(
     if readings.is_empty() {
         return Ok(());
     }
-    let appids: Vec<&str> = readings.iter().map(|(appid, _)| *appid).collect();
-    let current: HashMap<String, Vec<u8>> =
-        sqlx::query_as::<_, (String, Vec<u8>)>(include_str!("../sql/callback_current.sql"))
-            .bind(context.platform)
-            .bind(&appids)
-            .fetch_all(&mut **transaction)
-            .await?
-            .into_iter()
-            .collect();
+    let digests: Vec<Vec<u8>> = readings.iter().map(|(_, callback)| callback.digest()).collect();
+    let differs: Vec<Option<bool>> = sqlx::query_scalar(include_str!("../sql/callback_news.sql"))
+        .bind(context.platform)
+        .bind(readings.iter().map(|(appid, _)| *appid).collect::<Vec<_>>())
+        .bind(&digests)
+        .fetch_one(&mut **transaction)
+        .await?;
     let mut opened = Vec::new();
     let mut changed = Vec::new();
-    for (appid, callback) in readings {
-        let digest = callback.digest();
-        match current.get(*appid) {
-            Some(known) if *known == digest => {}
-            Some(_) => {
+    for (((appid, callback), digest), differs) in readings.iter().zip(&digests).zip(differs) {
+        match differs {
+            Some(false) => {}
+            Some(true) => {
                 changed.push((*appid, *callback));
-                opened.push((*appid, *callback, digest));
+                opened.push((*appid, *callback, digest.as_slice()));
             }
-            None => opened.push((*appid, *callback, digest)),
+            None => opened.push((*appid, *callback, digest.as_slice())),
         }
     }
     if opened.is_empty() {
@@ -60,7 +57,7 @@ pub(super) async fn write(
         .bind(read_at)
         .bind(opened.iter().map(|(appid, _, _)| *appid).collect::<Vec<_>>())
         .bind(opened.iter().map(|(_, callback, _)| <&'static str>::from(callback.state())).collect::<Vec<_>>())
-        .bind(opened.iter().map(|(_, _, digest)| digest.as_slice()).collect::<Vec<_>>())
+        .bind(opened.iter().map(|(_, _, digest)| *digest).collect::<Vec<_>>())
         .bind(opened.iter().map(|(_, callback, _)| callback.config().map(CanonicalConfig::text)).collect::<Vec<_>>())
         .execute(&mut **transaction)
         .await?;

@@ -19,12 +19,12 @@ pub(super) async fn write(
     let mut invitations = Vec::new();
     for claim in applied {
         match &claim.finding {
-            Some(Finding::Phone(state)) => phones.push((&claim.key, *state)),
+            Some(Finding::Phone(state)) => phones.push((&*claim.key, *state)),
             Some(Finding::Callback(callback)) => callbacks.push((claim.key.appid.as_str(), callback)),
             Some(Finding::Links { began_at, seen }) => {
                 readings.push(links::Reading { account: &claim.key.appid, began_at: *began_at, seen });
             }
-            Some(Finding::Invite(answer)) => invitations.push((&claim.key, answer)),
+            Some(Finding::Invite(answer)) => invitations.push((&*claim.key, answer)),
             None => {}
         }
     }

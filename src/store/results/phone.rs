@@ -21,15 +21,13 @@ pub(super) async fn write(
     latest.dedup_by(|later, earlier| later.0.appid == earlier.0.appid);
     let appids: Vec<&str> = latest.iter().map(|(key, _)| key.appid.as_str()).collect();
     let states: Vec<&'static str> = latest.iter().map(|(_, state)| <&'static str>::from(*state)).collect();
-    let bound: HashSet<String> = sqlx::query_scalar::<_, Option<String>>(include_str!("../sql/phone_read.sql"))
+    let bound: Vec<String> = sqlx::query_scalar(include_str!("../sql/phone_read.sql"))
         .bind(context.platform)
         .bind(&appids)
         .bind(&states)
-        .fetch_all(&mut **transaction)
-        .await?
-        .into_iter()
-        .flatten()
-        .collect();
+        .fetch_one(&mut **transaction)
+        .await?;
+    let bound: HashSet<String> = bound.into_iter().collect();
     // The ask's own item was settled with its claim; only a reading decides about somebody else's item.
     let read: Vec<&str> = latest
         .iter()

@@ -5,6 +5,7 @@
 -- have been called last, and waits for them.
 -- Locks the chosen items and their gates, and writes both, so that a claim of the reading and a claim of the message
 -- that cross see each other. Served by item_due and item's primary key.
+-- Answers with one row of lists, or with none.
 with moment as materialized (
   select clock() as now
 ), front as materialized (
@@ -68,28 +69,39 @@ with moment as materialized (
      and g.appid = c.appid
      and g.check_name = $7
      and g.counterpart = ''
+), leased as (
+  update item i
+     set leased_until = m.now + make_interval(secs => $4),
+         leased_by = $5,
+         fence = i.fence + 1,
+         abandoned = i.abandoned + (i.leased_by is not null)::int
+    from moment m,
+         chosen d
+         left join credential c
+           on c.platform_id = d.platform_id
+          and c.appid = d.appid
+          and c.access_sealed is not null
+   where i.platform_id = d.platform_id
+     and i.appid = d.appid
+     and i.check_name = d.check_name
+     and i.counterpart = d.counterpart
+  returning i.appid,
+            i.counterpart,
+            i.fence,
+            i.attempts,
+            i.slowed,
+            c.access_sealed,
+            extract(epoch from c.access_expires_at - m.now)::float8 as good_for_secs,
+            c.version
 )
-update item i
-   set leased_until = m.now + make_interval(secs => $4),
-       leased_by = $5,
-       fence = i.fence + 1,
-       abandoned = i.abandoned + (i.leased_by is not null)::int
-  from moment m,
-       chosen d
-       left join credential c
-         on c.platform_id = d.platform_id
-        and c.appid = d.appid
-        and c.access_sealed is not null
- where i.platform_id = d.platform_id
-   and i.appid = d.appid
-   and i.check_name = d.check_name
-   and i.counterpart = d.counterpart
-returning i.appid,
-          i.counterpart,
-          i.fence,
-          i.attempts,
-          i.slowed,
-          m.now,
-          c.access_sealed,
-          extract(epoch from c.access_expires_at - m.now)::float8 as good_for_secs,
-          c.version
+select (select now from moment) as now,
+       array_agg(appid) as appid,
+       array_agg(counterpart) as counterpart,
+       array_agg(fence) as fence,
+       array_agg(attempts) as attempts,
+       array_agg(slowed) as slowed,
+       array_agg(access_sealed) as access_sealed,
+       array_agg(good_for_secs) as good_for_secs,
+       array_agg(version) as version
+  from leased
+having count(*) > 0

@@ -4,6 +4,7 @@
 -- waits for them after its lease.
 -- Locks the chosen item rows and skips those that another process is claiming. Served by item's primary key.
 -- A row that was just locked stays where it is: the update reaches it by its place.
+-- Answers with one row of lists, or with none.
 with moment as materialized (
   select clock() as now
 ), due as materialized (
@@ -23,25 +24,36 @@ with moment as materialized (
    order by i.due_at, i.appid, i.counterpart
    limit $3
      for no key update skip locked
+), leased as (
+  update item i
+     set leased_until = m.now + make_interval(secs => $4),
+         leased_by = $5,
+         fence = i.fence + 1,
+         abandoned = i.abandoned + (i.leased_by is not null)::int
+    from moment m,
+         due d
+         left join credential c
+           on c.platform_id = d.platform_id
+          and c.appid = d.appid
+          and c.access_sealed is not null
+   where i.ctid = d.place
+  returning i.appid,
+            i.counterpart,
+            i.fence,
+            i.attempts,
+            i.slowed,
+            c.access_sealed,
+            extract(epoch from c.access_expires_at - m.now)::float8 as good_for_secs,
+            c.version
 )
-update item i
-   set leased_until = m.now + make_interval(secs => $4),
-       leased_by = $5,
-       fence = i.fence + 1,
-       abandoned = i.abandoned + (i.leased_by is not null)::int
-  from moment m,
-       due d
-       left join credential c
-         on c.platform_id = d.platform_id
-        and c.appid = d.appid
-        and c.access_sealed is not null
- where i.ctid = d.place
-returning i.appid,
-          i.counterpart,
-          i.fence,
-          i.attempts,
-          i.slowed,
-          m.now,
-          c.access_sealed,
-          extract(epoch from c.access_expires_at - m.now)::float8 as good_for_secs,
-          c.version
+select (select now from moment) as now,
+       array_agg(appid) as appid,
+       array_agg(counterpart) as counterpart,
+       array_agg(fence) as fence,
+       array_agg(attempts) as attempts,
+       array_agg(slowed) as slowed,
+       array_agg(access_sealed) as access_sealed,
+       array_agg(good_for_secs) as good_for_secs,
+       array_agg(version) as version
+  from leased
+having count(*) > 0

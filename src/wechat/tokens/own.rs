@@ -111,9 +111,10 @@ impl Own {
             Some(token) => Some(token),
             None => self.stored(platform, &holder).await?,
         };
-        if let Some(token) = stored.as_ref().filter(|token| token.good_for > self.0.margin(platform.id, &holder)) {
-            return Ok(token.clone());
-        }
+        let stored = match stored {
+            Some(token) if token.good_for > self.0.margin(platform.id, &holder) => return Ok(token),
+            stored => stored,
+        };
         let usable = stored.as_ref().is_some_and(|token| token.good_for > self.0.wechat.timeouts().total);
         let seen = stored.as_ref().map(|token| token.version);
         let refreshed = self.refresh(platform, holder, Wish { seen, cause: Cause::Ending, urgent: !usable }).await;
