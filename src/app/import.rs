@@ -74,8 +74,17 @@ impl App {
         }
         self.refuse_platforms(&rows).await?;
         self.refuse_newcomers(platform, &rows).await?;
+        let unknown = rows.iter().filter(|row| row.kind.is_none()).count();
+        let did = || {
+            self.did([
+                ("merchants", rows.len().into()),
+                ("without_kind", unknown.into()),
+                ("dry_run", flags.dry_run.into()),
+            ])
+        };
         if flags.dry_run {
             tell!("import: {} can be imported; nothing was stored (dry run)", merchants(rows.len()));
+            did()?;
             return Ok(Exit::Done);
         }
         for batch in rows.chunks(BATCH) {
@@ -85,13 +94,13 @@ impl App {
                 ))
             })?;
         }
-        let unknown = rows.iter().filter(|row| row.kind.is_none()).count();
         tell!("import: {} stored", merchants(rows.len()));
         if unknown > 0 {
             tell!(
                 "import: {unknown} of them without a kind; `wxpatrol sync` or the next --once asks WeChat about them"
             );
         }
+        did()?;
         Ok(Exit::Done)
     }
 

@@ -6,6 +6,7 @@ mod tell;
 mod counted;
 #[cfg(feature = "demo")]
 mod demo;
+mod did;
 mod doctor;
 mod engine;
 mod exit;

@@ -38,6 +38,7 @@ impl App {
         let platform = self.platform_of(&appids).await?;
         if let Some(intents) = self.store.forget_merchant(platform, appid).await? {
             tell!("forget: the names of {appid} are erased; its appid, its history and {intents} intents stay");
+            self.did([("appid", appid.into()), ("names_erased", true.into()), ("intents_kept", intents.into())])?;
             return Ok(Exit::Done);
         }
         if self.store.known_merchants(platform, &appids).await?.contains_key(appid) {

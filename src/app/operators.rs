@@ -33,7 +33,9 @@ impl App {
         let wanted = self.store.want(platform, &pairs, &who(), flags.dry_run).await?;
         let again = wanted.iter().filter(|wanted| **wanted == Wanted::Again).count();
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
-        tell!("want: {} new, {again} wanted before{dry}", counted((wanted.len() - again) as u64, "pair", "pairs"));
+        let new = wanted.len() - again;
+        tell!("want: {} new, {again} wanted before{dry}", counted(new as u64, "pair", "pairs"));
+        self.did([("new", new.into()), ("wanted_before", again.into()), ("dry_run", flags.dry_run.into())])?;
         Ok(Exit::Done)
     }
 
@@ -54,6 +56,7 @@ impl App {
         }
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
         tell!("unwant: {} wanted no more{dry}", counted(pairs.len() as u64, "pair is", "pairs are"));
+        self.did([("wanted_no_more", pairs.len().into()), ("dry_run", flags.dry_run.into())])?;
         Ok(Exit::Done)
     }
 
@@ -118,6 +121,7 @@ impl App {
             merchants(grants.len()),
             counted(woken as u64, "is", "are")
         );
+        self.did([("granted", grants.len().into()), ("now_due", woken.into())])?;
         Ok(Exit::Done)
     }
 
@@ -134,6 +138,7 @@ impl App {
         self.refuse_pointless(platform, &targets).await?;
         let paused = self.store.pause(platform, &targets, flags.note.as_deref(), until, &who()).await?;
         tell!("pause: {} set, {} renewed", counted(paused.new, "hold", "holds"), paused.renewed);
+        self.did([("new", paused.new.into()), ("renewed", paused.renewed.into())])?;
         Ok(Exit::Done)
     }
 
@@ -148,6 +153,7 @@ impl App {
             ));
         }
         tell!("resume: {} ended", counted(ended, "hold", "holds"));
+        self.did([("ended", ended.into())])?;
         Ok(Exit::Done)
     }
 
@@ -218,6 +224,7 @@ impl App {
         }
         self.store.keep_ticket(platform, &SecretString::from(ticket.to_owned()), false).await?;
         tell!("ticket: stored, sealed");
+        self.did([("stored", true.into())])?;
         Ok(Exit::Done)
     }
 }

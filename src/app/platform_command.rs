@@ -114,6 +114,12 @@ impl App {
         } else if kept == PlatformKept::Added {
             tell!("platform add: `wxpatrol sync --platform {appid}` reads its merchants");
         }
+        let word = match kept {
+            PlatformKept::Added => "added",
+            PlatformKept::Changed => "changed",
+            PlatformKept::Same => "unchanged",
+        };
+        self.did([("platform", appid.as_str().into()), ("became", word.into())])?;
         Ok(Exit::Done)
     }
 
@@ -128,6 +134,7 @@ impl App {
         let word = if enabled { "enabled" } else { "disabled" };
         let before = if changed { "" } else { " already" };
         tell!("platform: {appid} is {word}{before}");
+        self.did([("platform", appid.into()), ("became", if changed { word } else { "unchanged" }.into())])?;
         Ok(Exit::Done)
     }
 

@@ -24,12 +24,13 @@ impl App {
                 "migrate: the schema is up to date; put logins into wxpatrol_worker or wxpatrol_reader with `grant \
                  wxpatrol_worker to LOGIN`"
             );
-            return Ok(());
+            return self.did([("up_to_date", true.into()), ("roles", true.into())]);
         }
-        match self.store.renew_roles().await? {
+        let renewal = self.store.renew_roles().await?;
+        match renewal {
             Renewal::Unused | Renewal::NotAllowed => tell!("migrate: the schema is up to date"),
             Renewal::Done => tell!("migrate: the schema is up to date, and so are the rights of its roles"),
         }
-        Ok(())
+        self.did([("up_to_date", true.into()), ("roles", (renewal == Renewal::Done).into())])
     }
 }

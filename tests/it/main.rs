@@ -5,6 +5,7 @@
 
 mod world;
 
+mod answers;
 mod asks;
 mod bad_input;
 mod breaker;
