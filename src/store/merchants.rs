@@ -261,22 +261,6 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that WeChat was asked in vain about merchants, so that not every run asks again. May be repeated.
-    ///
-    /// # Errors
-    /// Postgres did not answer.
-    pub async fn note_unreadable_info(&self, platform: PlatformId, appids: &[String]) -> Result<(), StoreError> {
-        if appids.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("sql/merchants_unreadable.sql"))
-            .bind(platform)
-            .bind(appids)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
     /// Marks merchants as withdrawn and erases their tokens, unless they authorized again after WeChat was asked, whose time is
     /// given with each. May be repeated.
     ///

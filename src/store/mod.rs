@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod databases;
 pub mod events;
 pub mod examine;
+mod failures;
 pub mod foreign;
 pub mod identity;
 pub mod intend;

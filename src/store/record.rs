@@ -7,7 +7,11 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Store, StoreError, pool::Transaction};
+use super::{
+    Store, StoreError,
+    failures::{self, FailedCall},
+    pool::Transaction,
+};
 use crate::domain::{
     CheckName, Class, Finding, PlatformId, Settled,
     link::Patience,
@@ -48,6 +52,22 @@ fn writes_others(claim: &Settled) -> bool {
 /// Left unknown, it is settled with the next claim.
 fn stands(claim: &Settled) -> bool {
     claim.key.check != CheckName::Invite || claim.intent.is_some_and(|(_, outcome)| outcome == IntentOutcome::NotMade)
+}
+
+/// The failed call of a claim, when it is worth keeping.
+fn failed_call(claim: &Settled) -> Option<FailedCall<'_>> {
+    let call = claim.call.as_ref()?;
+    Some(FailedCall {
+        appid: &claim.key.appid,
+        check: claim.key.check.name(),
+        counterpart: &claim.key.counterpart,
+        endpoint: claim.key.check.endpoint(),
+        class: call.class,
+        errcode: call.errcode,
+        rid: call.rid.as_deref(),
+        latency: Some(call.latency),
+        detail: call.detail.as_deref()?,
+    })
 }
 
 /// What a record writes to one item: what became of its claim, or that it wakes by another's.
@@ -133,7 +153,8 @@ impl Store {
             .filter_map(|(claim, recorded)| Some((*claim, claim.intent.filter(|_| *recorded || stands(claim))?)))
             .collect();
         self.write_intents(&mut transaction, context, &ended).await?;
-        self.write_failures(&mut transaction, context, &applied).await?;
+        let failed: Vec<FailedCall<'_>> = applied.iter().filter_map(|claim| failed_call(claim)).collect();
+        failures::write(&mut transaction, context.platform, context.run, &failed).await?;
         self.write_withdrawn(&mut transaction, context, &applied).await?;
         self.write_closures(&mut transaction, context.platform, &applied).await?;
         transaction.commit().await?;
@@ -227,42 +248,6 @@ impl Store {
             .bind(ended.iter().map(|(_, (number, _))| *number).collect::<Vec<_>>())
             .bind(ended.iter().map(|(_, (_, outcome))| <&'static str>::from(*outcome)).collect::<Vec<_>>())
             .bind(ended.iter().map(|(claim, _)| claim.call.as_ref().and_then(|call| call.errcode)).collect::<Vec<_>>())
-            .execute(&mut **transaction)
-            .await?;
-        Ok(())
-    }
-
-    async fn write_failures(
-        &self,
-        transaction: &mut Transaction,
-        context: RecordContext,
-        applied: &[&Settled],
-    ) -> Result<(), StoreError> {
-        let failed: Vec<_> = applied
-            .iter()
-            .filter_map(|claim| claim.call.as_ref().map(|call| (*claim, call)))
-            .filter(|(_, call)| call.detail.is_some())
-            .collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("sql/record_failures.sql"))
-            .bind(context.platform)
-            .bind(context.run)
-            .bind(failed.iter().map(|(claim, _)| claim.key.appid.as_str()).collect::<Vec<_>>())
-            .bind(failed.iter().map(|(claim, _)| claim.key.check.name()).collect::<Vec<_>>())
-            .bind(failed.iter().map(|(claim, _)| claim.key.counterpart.as_str()).collect::<Vec<_>>())
-            .bind(failed.iter().map(|(claim, _)| claim.key.check.endpoint().name()).collect::<Vec<_>>())
-            .bind(failed.iter().map(|(_, call)| call.class.name()).collect::<Vec<_>>())
-            .bind(failed.iter().map(|(_, call)| call.errcode).collect::<Vec<_>>())
-            .bind(failed.iter().map(|(_, call)| call.rid.as_deref()).collect::<Vec<_>>())
-            .bind(
-                failed
-                    .iter()
-                    .map(|(_, call)| i32::try_from(call.latency.as_millis()).unwrap_or(i32::MAX))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(failed.iter().map(|(_, call)| call.detail.as_deref()).collect::<Vec<_>>())
             .execute(&mut **transaction)
             .await?;
         Ok(())

@@ -328,6 +328,31 @@ async fn a_nightly_sync_whose_list_proves_nothing_is_no_complete_run_and_says_wh
 }
 
 #[tokio::test]
+async fn why_an_info_could_not_be_read_stands_among_the_failed_calls() {
+    let world = World::new(plan(3, 1)).await;
+    let odd = Plan::mini_program(1);
+    let rule = |oddity: Oddity| Rule::new(oddity).on(Endpoint::ApiGetAuthorizerInfo).of(&odd);
+    world.wechat.script(rule(Oddity::Errcode(48001))).unwrap();
+    assert_eq!(world.program(&["sync"]).await.code, Some(1));
+    let why =
+        "select concat_ws(' ', appid, check_name, endpoint, class, errcode, rid is not null, meaning_en is not null)
+                 from wxpatrol.failures order by failed_at";
+    let refused = format!("{odd}  api_get_authorizer_info permission 48001 t t");
+    assert_eq!(world.texts(why).await, [refused.as_str()]);
+    let unknown = format!("select count(*) from wxpatrol.attention where why = 'kind_unknown' and subject = '{odd}'");
+    assert_eq!(world.count(&unknown).await, 1);
+    // Whatever it answers, and a sync that reads it adds none.
+    world.wechat.clear_script();
+    world.wechat.script(rule(Oddity::HttpStatus(502))).unwrap();
+    assert_eq!(world.program(&["sync"]).await.code, Some(1));
+    world.wechat.clear_script();
+    assert_eq!(world.program(&["sync"]).await.code, Some(0));
+    let unread = format!("{odd}  api_get_authorizer_info transient f f");
+    assert_eq!(world.texts(why).await, [refused, unread]);
+    assert_eq!(world.count(&unknown).await, 0);
+}
+
+#[tokio::test]
 async fn merchants_whose_info_refuses_every_token_of_the_platform_s_keep_no_other_from_being_read() {
     let world = World::new(plan(300, 0)).await.with("WXPATROL_LIMIT_API_GET_AUTHORIZER_INFO", "unlimited");
     for odd in [3, 4, 40] {

@@ -77,15 +77,15 @@ impl Sync {
                     }
                     Err(SyncError::Info(error)) => {
                         tracing::warn!(merchant.id = appid, %error, "the info could not be read; a later sync asks again");
-                        failed.push(appid);
                         if platform_has_no_token(&error).is_some() {
                             without_token += 1;
-                            halted = Some(error);
+                            halted = Some(error.clone());
                         } else if error.class() == Class::Halt {
-                            halted = Some(error);
+                            halted = Some(error.clone());
                         } else {
                             told = true;
                         }
+                        failed.push((appid, error));
                     }
                     Err(error) => ended = Some(error),
                 }
@@ -99,7 +99,7 @@ impl Sync {
             }
             self.store.keep_info(platform, &rows, self.given()).await?;
             self.store.withdraw(platform, &withdrawn).await?;
-            self.store.note_unreadable_info(platform, &failed).await?;
+            self.store.note_unread_infos(platform, &failed).await?;
             // Each of them has waited for one: the others would as long, one after the other.
             if !told && without_token >= IN_FLIGHT {
                 break;
@@ -165,7 +165,7 @@ impl Sync {
                 if error.class() == Class::Withdrawn {
                     self.store.withdraw(platform, &[(appid.to_owned(), asked_at)]).await?;
                 } else {
-                    self.store.note_unreadable_info(platform, &[appid.to_owned()]).await?;
+                    self.store.note_unread_infos(platform, &[(appid.to_owned(), error.clone())]).await?;
                 }
                 Err(SyncError::Info(error))
             }
