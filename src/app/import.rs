@@ -74,17 +74,12 @@ impl App {
         }
         self.refuse_platforms(&rows).await?;
         self.refuse_newcomers(platform, &rows).await?;
-        let unknown = rows.iter().filter(|row| row.kind.is_none()).count();
-        let did = || {
-            self.did([
-                ("merchants", rows.len().into()),
-                ("without_kind", unknown.into()),
-                ("dry_run", flags.dry_run.into()),
-            ])
-        };
+        let unknown = self.without_kind(platform, &rows).await?;
+        let did =
+            [("merchants", rows.len().into()), ("without_kind", unknown.into()), ("dry_run", flags.dry_run.into())];
         if flags.dry_run {
             tell!("import: {} can be imported; nothing was stored (dry run)", merchants(rows.len()));
-            did()?;
+            self.did(did)?;
             return Ok(Exit::Done);
         }
         for batch in rows.chunks(BATCH) {
@@ -100,8 +95,22 @@ impl App {
                 "import: {unknown} of them without a kind; `wxpatrol sync` or the next --once asks WeChat about them"
             );
         }
-        did()?;
+        self.did(did)?;
         Ok(Exit::Done)
+    }
+
+    /// How many merchants of a file have a kind neither there nor from before.
+    async fn without_kind(&self, platform: PlatformId, rows: &[MerchantRow]) -> Result<usize, AppError> {
+        let silent: Vec<String> = rows.iter().filter(|row| row.kind.is_none()).map(|row| row.appid.clone()).collect();
+        let mut unknown = 0;
+        for batch in silent.chunks(BATCH) {
+            let known = self.store.known_merchants(platform, batch).await?;
+            unknown += batch
+                .iter()
+                .filter(|appid| known.get(*appid).is_none_or(|merchant| merchant.kind == Kind::Unknown))
+                .count();
+        }
+        Ok(unknown)
     }
 
     /// A platform's own appid is no merchant's: with its token nobody is asked for anything.

@@ -1,7 +1,11 @@
 //! What operators say: `want`, `unwant`, `ask`, `pause`, `resume`, `ticket`. Every list is all or nothing, and every line
 //! that can not be used is named.
 
-use std::io::{Read as _, stdin};
+use std::{
+    collections::HashSet,
+    hash::Hash,
+    io::{Read as _, stdin},
+};
 
 use secrecy::SecretString;
 
@@ -43,7 +47,7 @@ impl App {
     pub(super) async fn unwant(&self, flags: &Pairs) -> Result<Exit, AppError> {
         let pairs = pairs(flags)?;
         let platform = self.platform_of(&sides(&pairs)).await?;
-        let unwanted = self.store.unwant(platform, &pairs, true).await?;
+        let mut unwanted = self.store.unwant(platform, &pairs, true).await?;
         let strangers: Vec<String> = pairs
             .iter()
             .zip(&unwanted)
@@ -52,11 +56,12 @@ impl App {
             .collect();
         refuse("unwant", "take them out of the list, or look at `wxpatrol report links`", strangers)?;
         if !flags.dry_run {
-            self.store.unwant(platform, &pairs, false).await?;
+            unwanted = self.store.unwant(platform, &pairs, false).await?;
         }
+        let gone = unwanted.iter().filter(|unwanted| **unwanted != Unwanted::NotWanted).count();
         let dry = if flags.dry_run { " (dry run: nothing was stored)" } else { "" };
-        tell!("unwant: {} wanted no more{dry}", counted(pairs.len() as u64, "pair is", "pairs are"));
-        self.did([("wanted_no_more", pairs.len().into()), ("dry_run", flags.dry_run.into())])?;
+        tell!("unwant: {} wanted no more{dry}", counted(gone as u64, "pair is", "pairs are"));
+        self.did([("wanted_no_more", gone.into()), ("dry_run", flags.dry_run.into())])?;
         Ok(Exit::Done)
     }
 
@@ -279,8 +284,8 @@ fn appids(input: &Input) -> Result<Vec<String>, AppError> {
     listed(input, config::appid)
 }
 
-/// The lines of a list. Empty lines, lines that begin with # and a header line of column names are passed over.
-fn listed<T: PartialEq>(input: &Input, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, AppError> {
+/// The entries of a list, each once. Empty lines, lines that begin with # and a header line of column names are passed over.
+fn listed<T: Clone + Eq + Hash>(input: &Input, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, AppError> {
     let mut entries = Vec::new();
     let mut faults = Vec::new();
     for line in lines(open(input)?) {
@@ -302,6 +307,8 @@ fn listed<T: PartialEq>(input: &Input, read: impl Fn(&str) -> Result<T, String>)
         }
     }
     refuse("list", "mend these lines", faults)?;
+    let mut seen = HashSet::new();
+    entries.retain(|entry: &T| seen.insert(entry.clone()));
     if entries.is_empty() {
         return Err(AppError::Input("the list is empty: it holds one entry a line".to_owned()));
     }

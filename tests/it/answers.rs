@@ -22,7 +22,8 @@ async fn a_program_is_answered_in_one_row_and_a_person_in_a_sentence() {
     let (account, program) = pair(0, 0);
     let (_, other) = pair(0, 1);
     let wished = |new: u32, before: u32, dry: bool| json!({"new": new, "wanted_before": before, "dry_run": dry});
-    let pairs = format!("{account},{program}\n{account},{other}\n");
+    // What a list names twice counts once.
+    let pairs = format!("{account},{program}\n{account},{other}\n{account},{program}\n");
     assert_eq!(answer(&world, &["want", "--from", "-", "--dry-run"], &pairs).await.0, wished(2, 0, true));
     assert_eq!(answer(&world, &["want", &account, &program], "").await.0, wished(1, 0, false));
     let (row, said) = answer(&world, &["want", "--from", "-"], &pairs).await;
@@ -32,7 +33,8 @@ async fn a_program_is_answered_in_one_row_and_a_person_in_a_sentence() {
         answer(&world, &["unwant", &account, &other], "").await.0,
         json!({"wanted_no_more": 1, "dry_run": false})
     );
-    assert_eq!(answer(&world, &["ask", &program], "").await.0, json!({"granted": 1, "now_due": 0}));
+    let twice = format!("{program}\n{program}\n");
+    assert_eq!(answer(&world, &["ask", "--from", "-"], &twice).await.0, json!({"granted": 1, "now_due": 0}));
     assert_eq!(answer(&world, &["pause", "--check", "ask"], "").await.0, json!({"new": 1, "renewed": 0}));
     assert_eq!(answer(&world, &["pause", "--check", "ask"], "").await.0, json!({"new": 0, "renewed": 1}));
     assert_eq!(answer(&world, &["resume", "--check", "ask"], "").await.0, json!({"ended": 1}));
@@ -41,6 +43,10 @@ async fn a_program_is_answered_in_one_row_and_a_person_in_a_sentence() {
     let import = ["import", "-", "--format", "csv"];
     assert_eq!(answer(&world, &[&import[..], &["--dry-run"]].concat(), merchants).await.0, imported(true));
     assert_eq!(answer(&world, &import, merchants).await.0, imported(false));
+    // One that is known with its kind lacks none.
+    let known = format!("appid\n{program}\n");
+    let kept = json!({"merchants": 1, "without_kind": 0, "dry_run": false});
+    assert_eq!(answer(&world, &import, &known).await.0, kept);
     assert_eq!(answer(&world, &["ticket", "-"], "ticket@@@fake").await.0, json!({"stored": true}));
     assert_eq!(answer(&world, &["migrate"], "").await.0["up_to_date"], true);
     let platform = world.wechat.plan().component_appid.clone();
