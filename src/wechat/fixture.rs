@@ -36,12 +36,20 @@ pub(super) struct Arrived {
 pub(super) struct Script {
     answers: Arc<Mutex<HashMap<&'static str, VecDeque<Value>>>>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
+    meanwhile: Arc<Mutex<HashMap<&'static str, Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl Script {
     /// The next answer of an endpoint; `null` never answers.
     pub(super) fn next(&self, endpoint: Endpoint, answer: Value) {
         self.answers.lock().unwrap().entry(endpoint.path()).or_default().push_back(answer);
+    }
+
+    /// What happens between the next call of an endpoint and its answer.
+    pub(super) fn meanwhile(&self, endpoint: Endpoint, happens: impl FnOnce() + Send + 'static) {
+        self.meanwhile.lock().unwrap().insert(endpoint.path(), Box::new(happens));
     }
 
     /// The calls of an endpoint so far.
@@ -56,6 +64,9 @@ impl Script {
             arrived.push(Arrived { path: path.clone(), query, body: serde_json::from_slice(&body).unwrap() });
             arrived.iter().filter(|call| call.path == path).count()
         };
+        if let Some(happens) = self.meanwhile.lock().unwrap().remove(path.as_str()) {
+            happens();
+        }
         let scripted = self.answers.lock().unwrap().get_mut(path.as_str()).and_then(VecDeque::pop_front);
         let answer = scripted.unwrap_or_else(|| match path.as_str() {
             "/cgi-bin/component/api_component_token" => {

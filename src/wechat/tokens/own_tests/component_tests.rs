@@ -73,6 +73,30 @@ async fn three_merchants_that_refuse_two_component_tokens_and_the_list_are_a_fau
 }
 
 #[tokio::test]
+async fn a_list_that_refuses_a_token_that_was_replaced_meanwhile_proves_nothing() {
+    let world = World::new().await;
+    world.script.next(Endpoint::ApiGetAuthorizerList, refused(40001));
+    let vault = Arc::clone(&world.vault);
+    world.script.meanwhile(Endpoint::ApiGetAuthorizerList, move || {
+        vault.with(&Holder::Component, |row| {
+            row.version += 1;
+            row.token = Some(("fake-elsewhere".to_owned(), Instant::now() + Duration::from_secs(7200)));
+        });
+    });
+    let faults = three_refuse(&world).await;
+    assert!(faults.iter().all(|fault| matches!(fault, TokenFault::CoolingDown { .. })), "{faults:?}");
+    assert_eq!(world.script.calls(Endpoint::ApiGetAuthorizerList).len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_that_never_answers_proves_nothing_and_is_waited_for_no_longer_than_a_call() {
+    let world = World::with(Duration::from_millis(400), HashMap::new()).await;
+    world.script.next(Endpoint::ApiGetAuthorizerList, Value::Null);
+    let faults = three_refuse(&world).await;
+    assert!(faults.iter().all(|fault| matches!(fault, TokenFault::CoolingDown { .. })), "{faults:?}");
+}
+
+#[tokio::test]
 async fn refusals_in_a_row_have_one_component_token_bought_and_wait_for_the_next() {
     let world = World::new().await;
     world.script.next(ApiAuthorizerToken, refused(42001));
