@@ -10,7 +10,7 @@
 //! It prints its seed; `SEED=...` takes the same decisions again.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -93,7 +93,7 @@ impl Campaign {
                 .map(|number| pair(number % ACCOUNTS, (number / ACCOUNTS) % self.mini_programs))
                 .collect();
             world.want(&wanted).await;
-            let asked_before = world.wechat.asks().len();
+            let asked_before = asks_of_each(&world);
             let since = world.texts("select wxpatrol_data.clock()::text").await.concat();
             let stopped = self.rage(&world, &mut random, &mut happened).await;
             let raged = began.elapsed();
@@ -101,7 +101,7 @@ impl Campaign {
             world.pass(LEASE_OVER).await;
             settle(&world).await;
             world.assert_promises(COOLDOWN, &limits()).await;
-            self.assert_nobody_was_left_out(&world, &since, asked_before).await;
+            self.assert_nobody_was_left_out(&world, &since, &asked_before).await;
             // The late ones come back to a world in which all that they knew is over.
             for late in stopped {
                 late.signal(Signal::SIGCONT);
@@ -166,7 +166,7 @@ impl Campaign {
 
     /// Promises 1 and 2 by the counts of WeChat: everybody was read, and everybody was asked in this round, but for those who
     /// stand in the attention view.
-    async fn assert_nobody_was_left_out(self, world: &World, since: &str, asked_before: usize) {
+    async fn assert_nobody_was_left_out(self, world: &World, since: &str, asked_before: &BTreeMap<String, usize>) {
         let total_is_another = format!(
             "select format('%s %s: total %s', c.run_id, c.check_name, c.total)
                from wxpatrol.coverage c
@@ -192,19 +192,15 @@ impl Campaign {
         assert_eq!(world.texts(old).await, [""; 0], "not read in this round");
         // Attention names them once each call has had its time.
         world.pass(Duration::from_secs(60)).await;
-        let unknown = world.texts("select subject from wxpatrol.attention where why = 'ask_unknown'").await;
-        let unknown: BTreeSet<String> = unknown.into_iter().collect();
-        let mut times: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
-        for ask in world.wechat.asks() {
-            *times.entry(ask.appid).or_default() += 1;
-        }
-        let asked = world.wechat.asks().len() - asked_before;
-        let most = times.values().max().copied().unwrap_or(0);
-        let forgotten: Vec<_> = everybody
-            .iter()
-            .filter(|appid| times.get(*appid).copied().unwrap_or(0) < most && !unknown.contains(*appid))
-            .collect();
-        assert!(forgotten.is_empty(), "{forgotten:?} were not asked in a round in which {asked} were");
+        let unknown =
+            format!("select subject from wxpatrol.attention where why = 'ask_unknown' and since >= '{since}'");
+        let unknown: BTreeSet<String> = world.texts(&unknown).await.into_iter().collect();
+        // Of this round alone: what a late process had written down and says it did not send is asked in the next one.
+        let mut asked = asks_of_each(world);
+        asked.retain(|appid, asks| *asks > asked_before.get(appid).copied().unwrap_or(0));
+        let forgotten: Vec<_> =
+            everybody.iter().filter(|appid| !asked.contains_key(*appid) && !unknown.contains(*appid)).collect();
+        assert!(forgotten.is_empty(), "{forgotten:?} were not asked in a round in which {} were", asked.len());
         let uninvited = "select w.official_account || ' ' || w.mini_program from wxpatrol_data.wish w
                           where not exists (select from wxpatrol_data.intent t
                                              where t.appid = w.official_account and t.counterpart = w.mini_program
@@ -224,6 +220,14 @@ fn calls(world: &World) -> u64 {
 
 fn asks(world: &World) -> u64 {
     u64::try_from(world.wechat.asks().len()).unwrap()
+}
+
+fn asks_of_each(world: &World) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    for ask in world.wechat.asks() {
+        *times.entry(ask.appid).or_default() += 1;
+    }
+    times
 }
 
 /// What the dead hold is due, too, but not before their leases end.
