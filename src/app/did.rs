@@ -42,11 +42,13 @@ impl From<&str> for Fact {
 impl App {
     /// Prints what a command did, when a program asked for it.
     pub(super) fn did<const N: usize>(&self, facts: [(&str, Fact); N]) -> Result<(), AppError> {
-        if self.format == Format::Table {
-            return Ok(());
-        }
         let (columns, cells) =
             facts.into_iter().map(|(name, fact)| (Column::new(name, fact.kind), Some(fact.text))).unzip();
-        self.print(&Table { title: None, columns, rows: vec![cells] })
+        self.print_to_programs(&Table { title: None, columns, rows: vec![cells] })
+    }
+
+    /// Prints a table that a person needs not, who was told.
+    pub(super) fn print_to_programs(&self, table: &Table) -> Result<(), AppError> {
+        if self.format == Format::Table { Ok(()) } else { self.print(table) }
     }
 }

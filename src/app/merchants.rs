@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::{App, AppError, Exit, Ready, counted::counted, platforms::Member};
 use crate::{
-    ops::print::{Column, Format, Kind, Table},
+    ops::print::{Column, Kind, Table},
     patrol::sync::{Sync, SyncError, Synced},
     store::merchant_list::MerchantList,
 };
@@ -41,10 +41,7 @@ impl App {
                 }
             }
         }
-        // A person was told.
-        if self.format != Format::Table {
-            self.print(&table(&synced))?;
-        }
+        self.print_to_programs(&table(&synced))?;
         Ok(Exit::of_all(&ends))
     }
 

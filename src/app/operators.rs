@@ -307,14 +307,14 @@ fn listed<T: Clone + Eq + Hash>(input: &Input, read: impl Fn(&str) -> Result<T, 
         }
     }
     refuse("list", "mend these lines", faults)?;
-    let mut seen = HashSet::new();
-    entries.retain(|entry: &T| seen.insert(entry.clone()));
     if entries.is_empty() {
         return Err(AppError::Input("the list is empty: it holds one entry a line".to_owned()));
     }
     if entries.len() > LIST_MAX {
         return Err(AppError::Input(format!("the list holds more than {LIST_MAX} entries: split it")));
     }
+    let mut seen = HashSet::new();
+    entries.retain(|entry: &T| seen.insert(entry.clone()));
     Ok(entries)
 }
 

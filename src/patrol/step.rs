@@ -42,8 +42,8 @@ pub(super) fn uncalled(claim: &Claim, outcome: Outcome) -> Settled {
     }
 }
 
-/// Takes the step, with the claim's token. The caller holds a slot; a reading's permit is used already, that of a message is used here, or taken when it
-/// comes without one.
+/// Takes the step, with the claim's token. The caller holds a slot; a reading's permit is used already, that of a message is
+/// used here, or taken when it comes without one.
 ///
 /// The ways that few steps take are boxed: every caller holds room for its largest step as long as it lives.
 pub(super) async fn take(

@@ -1,6 +1,6 @@
 //! Failed calls, kept for the days in which WeChat answers about their request ids.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub(super) struct FailedCall<'a> {
     /// `None`: it was not measured.
     pub latency: Option<Duration>,
     /// In words fit for a table.
-    pub detail: &'a str,
+    pub detail: Cow<'a, str>,
 }
 
 /// Keeps failed calls of one platform, of a run or of none.
@@ -47,7 +47,7 @@ pub(super) async fn write(
         .bind(failed.iter().map(|call| call.errcode).collect::<Vec<_>>())
         .bind(failed.iter().map(|call| call.rid).collect::<Vec<_>>())
         .bind(failed.iter().map(|call| call.latency.map(millis)).collect::<Vec<_>>())
-        .bind(failed.iter().map(|call| call.detail).collect::<Vec<_>>())
+        .bind(failed.iter().map(|call| &*call.detail).collect::<Vec<_>>())
         .execute(&mut **transaction)
         .await?;
     Ok(())
@@ -68,12 +68,7 @@ impl Store {
             return Ok(());
         }
         // Who only waited for the platform's token was not asked about.
-        let told: Vec<_> = unread
-            .iter()
-            .filter(|(_, error)| !error.only_waited())
-            .map(|(appid, error)| (appid, error, error.to_string()))
-            .collect();
-        let failed = told.iter().map(|(appid, error, detail)| FailedCall {
+        let failed = unread.iter().filter(|(_, error)| !error.only_waited()).map(|(appid, error)| FailedCall {
             appid,
             check: "",
             counterpart: "",
@@ -82,7 +77,7 @@ impl Store {
             errcode: error.errcode(),
             rid: error.rid(),
             latency: None,
-            detail,
+            detail: error.to_string().into(),
         });
         let failed: Vec<FailedCall<'_>> = failed.collect();
         let mut transaction = self.pool.begin().await?;

@@ -66,7 +66,7 @@ fn failed_call(claim: &Settled) -> Option<FailedCall<'_>> {
         errcode: call.errcode,
         rid: call.rid.as_deref(),
         latency: Some(call.latency),
-        detail: call.detail.as_deref()?,
+        detail: call.detail.as_deref()?.into(),
     })
 }
 

@@ -110,15 +110,10 @@ impl Wire {
         request: &Request,
         deadline: Instant,
     ) -> Answer {
-        let token = match self.tokens.live(stored) {
-            Ok(token) => token,
-            Err(stored) => {
-                match Box::pin(timeout_at(deadline.into(), self.tokens.fresh(platform, appid, stored))).await {
-                    Ok(Ok(token)) => token,
-                    Ok(Err(error)) => return not_called(error),
-                    Err(_elapsed) => return not_called(CallError::NoToken(TokenFault::BeingRefreshed)),
-                }
-            }
+        let token = match timeout_at(deadline.into(), self.tokens.fresh(platform, appid, stored)).await {
+            Ok(Ok(token)) => token,
+            Ok(Err(error)) => return not_called(error),
+            Err(_elapsed) => return not_called(CallError::NoToken(TokenFault::BeingRefreshed)),
         };
         let Some(within) = left(deadline) else {
             return not_called(CallError::NotConnected("the deadline was over before the call".to_owned()));

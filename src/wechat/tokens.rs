@@ -102,16 +102,6 @@ impl Tokens {
         }
     }
 
-    /// The token that a caller holds, when it can be used without asking anybody: one of wxpatrol's own that is good for longer
-    /// than any margin, or an external one. Otherwise what was handed in, for [`Self::fresh`].
-    pub fn live(&self, held: Option<StoredToken>) -> Result<StoredToken, Option<StoredToken>> {
-        match (held, &self.0) {
-            (Some(token), Keeper::External(_)) => Ok(token),
-            (Some(token), Keeper::Own(_)) if token.good_for > MARGIN_MAX => Ok(token),
-            (held, _) => Err(held),
-        }
-    }
-
     /// A token for a merchant. Of wxpatrol's own: `stored` (read from the vault when `None`) while it is good for longer
     /// than the margin, otherwise a new one; inside the margin the stored one is still used when it cannot be refreshed
     /// at this moment. Of external ones: `stored` as it is, otherwise what their keeper hands out now.
