@@ -206,37 +206,31 @@ impl Store {
     /// As [`Self::claim`].
     pub async fn claim_behind(&self, wish: ClaimWish<'_>, place: Option<&QueuePlace>) -> Result<Claimed, StoreError> {
         let asked = Instant::now();
-        let statement = match (wish.gate, wish.merchants) {
-            (Some(_), _) => include_str!("sql/claim_gated.sql"),
-            (None, Some(_)) => include_str!("sql/claim_merchants.sql"),
-            (None, None) => include_str!("sql/claim.sql"),
+        let statement = match wish.gate {
+            Some(_) => include_str!("sql/claim_gated.sql"),
+            None => include_str!("sql/claim.sql"),
         };
-        let mut query = sqlx::query_as::<_, ClaimRows>(statement)
+        let query = sqlx::query_as::<_, ClaimRows>(statement)
             .bind(wish.platform)
             .bind(wish.check.name())
             .bind(i64::from(wish.items_max.min(wish.losses.company_max())))
             .bind(wish.lease.as_secs_f64())
-            .bind(self.process_id);
-        if wish.gate.is_some() || wish.merchants.is_some() {
-            query = query.bind(wish.merchants);
-        }
-        if let Some(gate) = wish.gate {
-            query = query.bind(gate.name());
-        }
-        query = query.bind(wish.losses.times());
-        query = query.bind(wish.merchant_interval.as_secs_f64());
-        if wish.gate.is_none() && wish.merchants.is_none() {
-            query = query
-                .bind(place.map(|place| place.due_at))
-                .bind(place.map_or("", |place| place.appid.as_str()))
-                .bind(place.map_or("", |place| place.counterpart.as_str()));
-        }
+            .bind(self.process_id)
+            .bind(wish.merchants)
+            .bind(wish.losses.times())
+            .bind(wish.merchant_interval.as_secs_f64());
+        let of_all = wish.merchants.is_none();
+        let query = match (wish.gate, place.filter(|_| of_all)) {
+            (Some(gate), _) => query.bind(gate.name()),
+            (None, Some(place)) => query.bind(Some(place.due_at)).bind(&place.appid).bind(&place.counterpart),
+            (None, None) => query.bind(None::<DateTime<Utc>>).bind("").bind(""),
+        };
         let mut transaction = self.begin_by_key().await?;
         let leased = query.fetch_optional(&mut *transaction).await?;
         transaction.commit().await?;
         let Some(leased) = leased else { return Ok(Claimed::default()) };
         self.keep_clock(leased.now, asked);
-        let last = leased.last();
+        let last = leased.last().filter(|_| of_all);
         let mut claims: Vec<Claim> = leased.rows().map(|row| self.opened(row, wish, asked)).collect();
         claims.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(Claimed { claims, last })

@@ -1,11 +1,12 @@
 -- claim.sql: leases the most overdue items of one check, with the merchants' stored tokens.
--- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 only what lost its process so many times in a
--- row (1: or less, 2, 3, 4: or more), in a case, which the planner does not estimate, $7 seconds from call to call of one
--- merchant: what was leased by a process that died may have been called last, and waits for them after its lease,
--- $8 due at, $9 appid and $10 counterpart of the item behind which to begin (null and two empty texts: with the first).
+-- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids or null, $7 only what lost its process so
+-- many times in a row (1: or less, 2, 3, 4: or more), in a case, which the planner does not estimate, $8 seconds from call to call
+-- of one merchant: what was leased by a process that died may have been called last, and waits for them after its lease,
+-- $9 due at, $10 appid and $11 counterpart of the item behind which to begin (null and two empty texts: with the first).
 -- What stands before it was just claimed by this process: leased still, or recorded and due elsewhere, with a dead entry in the
 -- index for each. Those a later claim would read again and again, for as long as some old transaction (a backup) sees them.
--- Locks the chosen item rows and skips those that another process is claiming. Served by item_due.
+-- Locks the chosen item rows and skips those that another process is claiming. Served by item_due, for a few merchants by
+-- item's primary key: planned with its parameters (begin_by_key.sql), so that a condition on null is none.
 -- A row that was just locked stays where it is: the update reaches it by its place, without another look into an index.
 -- One that was rewritten after the statement began is not seen there, and is left to the next claim.
 -- Answers with one row of lists, or with none.
@@ -16,15 +17,16 @@ with moment as materialized (
     from item i
    where i.platform_id = $1
      and i.check_name = $2
+     and ($6::text[] is null or i.appid = any ($6))
      and not i.held
      and i.due_at < 'infinity'
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
-     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $7) from moment))
-     and case $6::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
+     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $8) from moment))
+     and case $7::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
                        when 4 then i.abandoned + (i.leased_by is not null)::int >= 4
-                       else i.abandoned + (i.leased_by is not null)::int = $6 end
-     and (i.due_at, i.appid, i.counterpart) > (coalesce($8::timestamptz, '-infinity'), $9::text, $10::text)
+                       else i.abandoned + (i.leased_by is not null)::int = $7 end
+     and (i.due_at, i.appid, i.counterpart) > (coalesce($9::timestamptz, '-infinity'), $10::text, $11::text)
    order by i.due_at, i.appid, i.counterpart
    limit $3
      for no key update skip locked

@@ -1,8 +1,8 @@
 -- claim_gated.sql: leases items of a check that messages people, at most one of a merchant.
--- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids or null, $7 the gate: the
--- reading check of the same merchant, whose row carries the merchant's limit (free_at), $8 only what lost its process so many
--- times in a row (as in claim.sql), $9 seconds from call to call of one merchant: what was leased by a process that died may
--- have been called last, and waits for them.
+-- $1 platform, $2 check, $3 items at most, $4 lease in seconds, $5 process, $6 appids or null, $7 only what lost its process so
+-- many times in a row (as in claim.sql), $8 seconds from call to call of one merchant: what was leased by a process that died may
+-- have been called last, and waits for them, $9 the gate: the reading check of the same merchant, whose row carries the merchant's
+-- limit (free_at).
 -- Locks the chosen items and their gates, and writes both, so that a claim of the reading and a claim of the message
 -- that cross see each other. Served by item_due and item's primary key.
 -- Answers with one row of lists, or with none.
@@ -16,7 +16,7 @@ with moment as materialized (
     join item g
       on g.platform_id = i.platform_id
      and g.appid = i.appid
-     and g.check_name = $7
+     and g.check_name = $9
      and g.counterpart = ''
    where i.platform_id = $1
      and i.check_name = $2
@@ -24,12 +24,12 @@ with moment as materialized (
      and i.due_at < 'infinity'
      and i.due_at <= (select now from moment)
      and i.free_at <= (select now from moment)
-     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $9) from moment))
-     and case $8::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
+     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $8) from moment))
+     and case $7::int when 1 then i.abandoned + (i.leased_by is not null)::int <= 1
                        when 4 then i.abandoned + (i.leased_by is not null)::int >= 4
-                       else i.abandoned + (i.leased_by is not null)::int = $8 end
+                       else i.abandoned + (i.leased_by is not null)::int = $7 end
      and g.free_at <= (select now from moment)
-     and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $9) from moment))
+     and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $8) from moment))
      and ($6::text[] is null or i.appid = any ($6))
    order by i.due_at, i.appid, i.counterpart
    limit $3 * 20
@@ -50,24 +50,24 @@ with moment as materialized (
     join item g
       on g.platform_id = $1
      and g.appid = c.appid
-     and g.check_name = $7
+     and g.check_name = $9
      and g.counterpart = ''
    where c.nth = 1
      and not i.held
      and i.due_at <= (select now from moment)
-     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $9) from moment))
+     and (i.leased_until is null or i.leased_until <= (select now - make_interval(secs => $8) from moment))
      and g.free_at <= (select now from moment)
-     and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $9) from moment))
+     and (g.leased_until is null or g.leased_until <= (select now - make_interval(secs => $8) from moment))
    order by c.due_at, c.appid
    limit $3
      for update of i, g skip locked
 ), gate as (
   update item g
-     set free_at = m.now + make_interval(secs => $4 + $9)
+     set free_at = m.now + make_interval(secs => $4 + $8)
     from moment m, chosen c
    where g.platform_id = c.platform_id
      and g.appid = c.appid
-     and g.check_name = $7
+     and g.check_name = $9
      and g.counterpart = ''
 ), leased as (
   update item i
